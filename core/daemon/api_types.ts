@@ -1,0 +1,125 @@
+/**
+ * What the daemon answers on its local socket: the facts behind `status`, `peers`, `ping`.
+ *
+ * HTTP over a unix socket, JSON bodies. Every measured fact carries its age, so that an old figure
+ * cannot pass for a current one.
+ * @module
+ */
+import type { PeerId } from "../ids.ts";
+import type { Endpoint, Ip } from "../ip.ts";
+
+/** A measured value and how many milliseconds ago it was measured. */
+export interface Measured<T> {
+  readonly value: T;
+  readonly ageMs: number;
+}
+
+/** How datagrams reach a peer at present. */
+export type LinkKind = "udp" | "none";
+
+/** State of the session with a peer. */
+export type SessionState = "up" | "handshaking" | "down" | "unreachable";
+
+/** One peer as this node sees it. */
+export interface PeerReport {
+  readonly id: PeerId | null;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly addresses: readonly Ip[];
+  readonly wireguardKey: string;
+  readonly isCoordinator: boolean;
+  /** What the coordinator last said; null for a peer that it does not manage. */
+  readonly online: boolean | null;
+  readonly session: SessionState;
+  readonly link: LinkKind;
+  readonly endpoint: Endpoint | null;
+  readonly candidates: readonly Endpoint[];
+  /** Milliseconds; from the last handshake or ping, whichever is newer. */
+  readonly rtt: Measured<number> | null;
+  /** Share of inbound datagrams lost on the present key, 0 to 1, from gaps in their counters. */
+  readonly loss: Measured<number> | null;
+  readonly lastHandshakeAgeMs: number | null;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly packetsSent: number;
+  readonly packetsReceived: number;
+}
+
+/** The coordinator connection. */
+export interface CoordinatorReport {
+  readonly url: string;
+  readonly state: "connected" | "connecting" | "disconnected" | "refused";
+  /** How long it has been in that state. */
+  readonly sinceMs: number;
+  readonly rtt: Measured<number> | null;
+  /** Why it is not connected, or null. */
+  readonly lastError: string | null;
+  /** This machine's clock minus the coordinator's, in milliseconds. */
+  readonly clockOffsetMs: number | null;
+}
+
+/** `GET /v1/status`. */
+export interface StatusReport {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeMs: number;
+  readonly context: string;
+  readonly id: PeerId;
+  readonly name: string;
+  readonly addresses: readonly Ip[];
+  readonly meshId: string;
+  readonly cidr4: string;
+  readonly prefix6: string;
+  readonly isAdmin: boolean;
+  readonly interfaceName: string;
+  readonly mtu: number;
+  readonly udpPort: number;
+  /** Which AEAD implementation seals packets, e.g. `libcrypto` or `noble`. */
+  readonly aead: string;
+  readonly coordinator: CoordinatorReport;
+  readonly dns: DnsReport;
+  readonly peers: readonly PeerReport[];
+  /** Packets that went no further, by reason; only reasons that occurred. */
+  readonly drops: Readonly<Record<string, number>>;
+  /** Things the user should know, each one sentence, e.g. a clock that is an hour off. */
+  readonly warnings: readonly string[];
+}
+
+/** How names reach the daemon's resolver. */
+export interface DnsReport {
+  /** Which mechanism carries mesh names to the resolver. */
+  readonly mode: "resolved" | "resolv.conf" | "off";
+  readonly listen: string | null;
+  readonly upstreams: readonly string[];
+  /** Repairs of the system's settings since the start, newest last, at most 20. */
+  readonly repairs: readonly { readonly ageMs: number; readonly what: string }[];
+}
+
+/** `GET /v1/resolve?name=`. */
+export interface ResolveReport {
+  readonly name: string;
+  readonly addresses: readonly Ip[];
+  readonly peer: string | null;
+}
+
+/** One line of the `POST /v1/ping` answer (JSON lines): `{ peer, count, intervalMs, timeoutMs }`. */
+export interface PingReport {
+  readonly sequence: number;
+  readonly peer: string;
+  readonly address: Ip;
+  /** Null when no reply came in time. */
+  readonly rttMs: number | null;
+  readonly link: LinkKind;
+  readonly endpoint: Endpoint | null;
+}
+
+/** One finding of `GET /v1/dns/doctor`. */
+export interface DnsFinding {
+  readonly level: "ok" | "warning" | "error";
+  /** What was found, one sentence. */
+  readonly what: string;
+  /** The program or file responsible, when it could be told. */
+  readonly culprit: string | null;
+  /** What to do next, or null. */
+  readonly hint: string | null;
+}
