@@ -1,0 +1,151 @@
+/**
+ * Asks the daemon over its local API: HTTP on a unix socket, JSON bodies, problem details (RFC
+ * 9457) for errors.
+ * @module
+ */
+import type {
+  DnsFinding,
+  PingReport,
+  ResolveReport,
+  StatusReport,
+} from "../core/daemon/api_types.ts";
+import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
+
+/** How to ping. */
+export interface PingOptions {
+  readonly count: number;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+}
+
+/** A call to the coordinator that the daemon signs with the node's identity. */
+export interface AdminCall {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** A connection to one daemon. Every method throws `daemon-unreachable` when it is not there. */
+export class ControlClient implements Disposable {
+  readonly #socketPath: string;
+  readonly #client: Deno.HttpClient;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+    this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: socketPath } });
+  }
+
+  status(): Promise<StatusReport> {
+    return this.#json("GET", "/v1/status");
+  }
+
+  /** @throws {MeshError} `name-unknown` */
+  resolve(name: string): Promise<ResolveReport> {
+    return this.#json("GET", `/v1/resolve?name=${encodeURIComponent(name)}`);
+  }
+
+  /** Yields a report per probe, as they come in. @throws {MeshError} `peer-unknown` */
+  async *ping(peer: string, options: PingOptions): AsyncGenerator<PingReport> {
+    const response = await this.#send("POST", "/v1/ping", { peer, ...options });
+    if (!response.body) return;
+    let rest = "";
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) if (line !== "") yield JSON.parse(line);
+    }
+    if (rest.trim() !== "") yield JSON.parse(rest);
+  }
+
+  /** Leaves the mesh: name and address are given back. */
+  async leave(): Promise<void> {
+    await this.#json("POST", "/v1/leave", {});
+  }
+
+  /** Ends the daemon; the node stays a member. */
+  async stop(): Promise<void> {
+    await this.#json("POST", "/v1/stop", {});
+  }
+
+  dnsDoctor(): Promise<DnsFinding[]> {
+    return this.#json("GET", "/v1/dns/doctor");
+  }
+
+  /** @throws {MeshError} what the coordinator answers, `forbidden` for a node that is no admin. */
+  admin<T>(call: AdminCall): Promise<T> {
+    return this.#json("POST", "/v1/admin", call);
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.close();
+  }
+
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#send(method, path, body);
+    const text = await response.text();
+    try {
+      return JSON.parse(text === "" ? "null" : text);
+    } catch (cause) {
+      throw new MeshError("protocol-invalid", "Cannot read the daemon's answer: it is no JSON", {
+        cause,
+        hint: "Another program may listen on that socket, or a daemon of another version",
+      });
+    }
+  }
+
+  async #send(method: string, path: string, body?: unknown): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(`http://localhost${path}`, {
+        method,
+        client: this.#client,
+        ...(body === undefined ? {} : {
+          body: JSON.stringify(body),
+          headers: { "content-type": "application/json" },
+        }),
+      });
+    } catch (cause) {
+      throw this.#unreachable(cause);
+    }
+    if (response.ok) return response;
+    throw await problemOf(response);
+  }
+
+  #unreachable(cause: unknown): MeshError {
+    const inner = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
+    const text = errorMessage(inner);
+    const message = `Cannot reach the daemon at ${this.#socketPath}`;
+    if (/Permission denied|os error 13/.test(text)) {
+      return new MeshError("daemon-unreachable", `${message}: permission denied`, {
+        cause,
+        hint: "The daemon belongs to another user; run the command with sudo",
+      });
+    }
+    if (/No such file|Connection refused|os error (2|111)\b/.test(text)) {
+      return new MeshError("daemon-unreachable", `${message}: it is not running`, {
+        cause,
+        hint: "Start it with `sudo tunnelmesh up`, or `sudo tunnelmesh join URL --token TOKEN`",
+      });
+    }
+    return new MeshError("daemon-unreachable", `${message}: ${text}`, { cause });
+  }
+}
+
+/** The error that a problem document describes. */
+async function problemOf(response: Response): Promise<MeshError> {
+  const text = await response.text();
+  try {
+    const { type, title, detail } = JSON.parse(text);
+    const code = String(type).replace("urn:tunnelmesh:error:", "");
+    if (Object.hasOwn(ERRORS, code) && typeof title === "string") {
+      return new MeshError(
+        code as ErrorCode,
+        title,
+        typeof detail === "string" ? { hint: detail } : {},
+      );
+    }
+  } catch {
+    // Not a problem document: reported below by its status.
+  }
+  return new MeshError("internal", `Cannot get the daemon's answer: status ${response.status}`);
+}

@@ -1,0 +1,212 @@
+/**
+ * The settings of a node, in the order in which a written file shows them.
+ * @module
+ */
+import { z } from "zod";
+import { Alias, PeerName } from "../ids.ts";
+import { LOG_LEVELS } from "./config.ts";
+import * as field from "./fields.ts";
+
+const off = field.unavailable;
+
+/** One plain WireGuard peer. */
+export const WireguardPeer = z.strictObject({
+  name: PeerName.meta({ description: "Its mesh name, as if it were a node", example: "phone" }),
+  public_key: field.wireguardKey().meta({
+    description: "Its public key",
+    example: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
+  }),
+  preshared_key: field.wireguardKey().optional().meta({
+    description: "Key both sides hold, against quantum computers",
+    example: "FpCyhws9cxwWoV4xELtfJvjJN+zQVRPISllRWgeopVE=",
+    secret: true,
+  }),
+  preshared_key_file: field.path().optional().meta({
+    description: "File that holds the preshared key",
+    example: "/etc/tunnelmesh/phone.psk",
+  }),
+  allowed_ips: z.array(field.prefix()).min(1, "must name at least one range").meta({
+    description: "Ranges that are routed to it and that it may send from",
+    example: ["10.9.0.2/32"],
+  }),
+  endpoint: field.hostPort().optional().meta({
+    description: "Where to reach it; without one it must call first",
+    example: "vpn.example.com:51820",
+  }),
+  persistent_keepalive: z.int().min(0).max(65535).optional().meta({
+    description: "Send something this often to keep NAT state; 0 is never",
+    unit: "seconds",
+    example: 25,
+  }),
+});
+
+const tun = {
+  name: field.interfaceName().optional().meta({
+    description: "Name of the mesh interface",
+    example: "tun-mesh0",
+    whenAbsent: "tun-mesh0, or tun-CONTEXT in another context than default",
+  }),
+  mtu: z.int().min(1280).max(9000).default(1420).meta({
+    description: "Largest packet the mesh interface carries",
+    unit: "bytes",
+  }),
+};
+
+const dns = {
+  enabled: z.boolean().default(true).meta({
+    description: "Answer mesh names and point the system's resolver here",
+  }),
+  listen: field.listen().optional().meta({
+    description: "Where the resolver listens",
+    example: "127.0.0.53:5353",
+    whenAbsent: "port 53 of the node's mesh address",
+  }),
+  cache_ttl: z.int().min(0).max(86400).default(5).meta({
+    description: "How long answers may be cached; more than 5 counts as 5",
+    unit: "seconds",
+  }),
+  aliases: z.array(Alias).default([]).meta({
+    description: "Further names of this node, unique in the mesh",
+    example: ["www", "api.anna"],
+  }),
+};
+
+const WIREGUARD = "the WireGuard concentrator";
+const FILTER = "the packet filter";
+const LOCATION = "the map of nodes";
+const EXIT = "exit nodes";
+
+/** A filter rule. */
+const FilterRule = z.strictObject({
+  port: z.int().min(0).max(65535).optional().meta({ description: "Port" }),
+  protocol: z.enum(["tcp", "udp", "icmp"]).optional().meta({ description: "Protocol" }),
+  action: z.enum(["allow", "deny"]).meta({ description: "Verdict" }),
+  source_peer: z.string().optional().meta({ description: "Peer it applies to" }),
+});
+
+/** Filter settings, of a node and of a mesh. */
+export const filterFields = {
+  default_deny: off(
+    z.boolean().default(false),
+    FILTER,
+    "Refuse what no rule allows; without the part everything is allowed",
+  ),
+  rules: off(z.array(FilterRule).default([]), FILTER, "Rules"),
+};
+
+const location = {
+  latitude: off(z.number().min(-90).max(90).optional(), LOCATION, "Degrees north"),
+  longitude: off(z.number().min(-180).max(180).optional(), LOCATION, "Degrees east"),
+  city: off(z.string().optional(), LOCATION, "City"),
+  country: off(z.string().optional(), LOCATION, "Country"),
+};
+
+const wireguard = {
+  enabled: off(z.boolean().default(false), WIREGUARD, "Let stock clients in through this node"),
+  listen_port: off(field.port().default(51820), WIREGUARD, "UDP port for stock clients"),
+  endpoint: off(z.string().optional(), WIREGUARD, "HOST:PORT written into clients' files"),
+  interface: off(z.string().default("wg0"), WIREGUARD, "Name of its interface"),
+  mtu: off(z.int().default(1420), WIREGUARD, "MTU of its interface, in bytes"),
+  data_dir: off(field.path().optional(), WIREGUARD, "Where it keeps clients"),
+  sync_interval: off(field.duration().default("30s"), WIREGUARD, "How often clients are synced"),
+};
+
+const LOKI = "shipping logs to Loki";
+const loki = {
+  enabled: off(z.boolean().default(false), LOKI, "Ship logs"),
+  url: off(z.string().optional(), LOKI, "Loki's URL"),
+  batch_size: off(z.int().default(100), LOKI, "Lines to send together"),
+  flush_interval: off(field.duration().default("5s"), LOKI, "Longest wait before sending"),
+};
+
+const DOCKER = "the Docker view";
+const docker = {
+  socket: off(
+    z.string().default("unix:///var/run/docker.sock"),
+    DOCKER,
+    "Docker's API, unix:// or tcp://",
+  ),
+  auto_port_forward: off(z.boolean().default(false), DOCKER, "Open ports that containers publish"),
+};
+
+const part = <T extends z.ZodRawShape>(shape: T, description: string) =>
+  z.strictObject(shape).optional().meta({ description });
+
+/** A node's settings but for `coordinator`. */
+export const peerFields = {
+  name: PeerName.optional().meta({
+    description: "This node's name in the mesh; a clash gets -2",
+    example: "anna",
+    whenAbsent: "the name it had before, else the host's name",
+  }),
+  server: field.coordinatorUrl().optional().meta({
+    description: "Coordinator to register with",
+    example: "https://mesh.example.com:8443",
+  }),
+  servers: z.array(field.coordinatorUrl()).default([]).meta({
+    description: "Further coordinators, tried in order",
+    example: ["https://b.example.com:8443"],
+  }),
+  auth_token: field.text().optional().meta({
+    description: "Join token; needed once, for an identity the mesh does not know",
+    example: "tm1_...",
+    secret: true,
+    env: "TUNNELMESH_TOKEN",
+  }),
+  auth_token_file: field.path().optional().meta({
+    description: "File that holds the join token",
+    example: "/etc/tunnelmesh/token",
+    env: "TUNNELMESH_TOKEN_FILE",
+  }),
+  identity: field.path().optional().meta({
+    description: "ed25519 key in OpenSSH format; one is made when there is none",
+    example: "~/.ssh/id_ed25519",
+    whenAbsent: "~/.tunnelmesh/id_ed25519",
+  }),
+  private_key: field.path().optional().meta({
+    description: "Old spelling of identity",
+    aliasFor: "identity",
+  }),
+  udp_port: field.port().default(51820).meta({
+    description: "UDP port for encrypted traffic; a random one when it is taken",
+  }),
+  tun: part(tun, "The mesh interface"),
+  dns: part(dns, "Mesh names"),
+  wireguard_peers: z.array(WireguardPeer).default([]).meta({
+    description: "Peers that speak plain WireGuard and no coordinator manages",
+  }),
+  log_level: z.enum(LOG_LEVELS).default("info").meta({ description: "How much is logged" }),
+  state_dir: field.path().optional().meta({
+    description: "Where the node keeps its state",
+    example: "/var/lib/tunnelmesh/default",
+    whenAbsent: "/var/lib/tunnelmesh/CONTEXT as root, else ~/.tunnelmesh/state/CONTEXT",
+  }),
+  control_socket: field.path().optional().meta({
+    description: "Unix socket of the daemon's local API",
+    example: "/run/tunnelmesh/default.sock",
+    whenAbsent: "/run/tunnelmesh/CONTEXT.sock as root, else daemon.sock in the state directory",
+  }),
+  heartbeat_interval: field.duration(1_000, 30_000).default("15s").meta({
+    description: "How often an idle connection to the coordinator is probed",
+  }),
+  domain_suffix: z.enum([".tunnelmesh", ".mesh", ".tm", "tunnelmesh", "mesh", "tm"])
+    .default(".tunnelmesh").meta({
+      description: "Suffix of mesh names; all three always resolve",
+    }),
+  ssh_port: off(field.port().default(2222), "the SSH link", "TCP port of the SSH link"),
+  exit_node: off(z.string().optional(), EXIT, "Peer that traffic to the internet goes through"),
+  exit_peer: z.string().optional().meta({
+    description: "Old spelling of exit_node",
+    aliasFor: "exit_node",
+    unavailable: EXIT,
+  }),
+  allow_exit_traffic: off(z.boolean().default(false), EXIT, "Let peers reach the internet here"),
+  filter: part(filterFields, "Which packets may pass"),
+  geolocation: part(location, "Where the node is"),
+  location: part(location, "Old spelling of geolocation"),
+  wireguard: part(wireguard, "Concentrator for stock WireGuard clients"),
+  metrics_enabled: off(z.boolean().default(false), "metrics", "Serve Prometheus metrics"),
+  metrics_port: off(field.port().default(9444), "metrics", "Port of the metrics"),
+  loki: part(loki, "Shipping logs to Loki"),
+  docker: part(docker, "Docker on this machine"),
+};

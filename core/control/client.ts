@@ -1,0 +1,387 @@
+/**
+ * How does a node keep its connection to a coordinator? The life of that one WebSocket, as a
+ * machine.
+ *
+ * ```
+ * disconnected --connect--> connecting --open--> (challenge, hello) --netmap--> connected
+ *       ^                       |                                                  |
+ *       +---- wait, then the next URL <---- failure, silence, protocol error ------+
+ * refused: a coordinator said no; tried again, but slowly
+ * ```
+ *
+ * Which URL is tried when is the {@link Dialer}'s part. Each socket has a number that the machine chose; events of any other socket are ignored, so a
+ * late "closed" of an old socket cannot harm the one after it.
+ *
+ * What a coordinator sends is verified by {@link NetmapView} before it leaves here.
+ * @module
+ */
+import { toBase64Url } from "../bytes.ts";
+import { type ErrorCode, errorMessage, MeshError } from "../errors.ts";
+import { type Identity, sign } from "../identity/keys.ts";
+import type { SignedRecord } from "../identity/record.ts";
+import type { PeerId } from "../ids.ts";
+import type { Endpoint } from "../ip.ts";
+import { type Machine, type Millis, NEVER } from "../machine.ts";
+import type { Random } from "../random.ts";
+import { type ConnectionId, Dialer } from "./dialer.ts";
+import { controlBytes } from "./envelope.ts";
+import {
+  MAX_ENDPOINTS,
+  type Netmap,
+  type NodeMessage,
+  parseServerMessage,
+  type ServerMessage,
+} from "./messages.ts";
+import { type MeshFacts, type NetmapChanges, NetmapView } from "./netmap.ts";
+import { isSameRecord, type Pin, type RecordVerifier, type Refusal, Roster } from "./roster.ts";
+
+/** A ping goes out this often; a third of the coordinator's patience of 45 s. */
+export const PING_INTERVAL_MS = 15_000;
+/** Without the pong for so long the connection counts as dead. */
+export const PONG_TIMEOUT_MS = 10_000;
+/** From open to the first netmap. */
+export const HELLO_TIMEOUT_MS = 10_000;
+/** Pause after a coordinator refused us: what it objects to rarely changes by itself. */
+export const REFUSED_DELAY_MS = 15_000;
+/** A connection that lived so long was good: the next pause starts small again. */
+const GOOD_AFTER_MS = 5_000;
+
+export type ControlState = "disconnected" | "connecting" | "connected" | "refused";
+
+export type ControlEvent =
+  | { readonly type: "tick" }
+  | { readonly type: "open"; readonly connection: ConnectionId }
+  | {
+    readonly type: "message";
+    readonly connection: ConnectionId;
+    readonly text: string;
+    /** This machine's wall clock, to measure how far it is off. */
+    readonly wallTime: number;
+  }
+  | { readonly type: "closed"; readonly connection: ConnectionId; readonly reason: string }
+  | {
+    readonly type: "set-endpoints";
+    readonly endpoints: readonly Endpoint[];
+    readonly udpPort?: number;
+  }
+  | { readonly type: "set-record"; readonly record: SignedRecord }
+  | { readonly type: "set-urls"; readonly urls: readonly string[] }
+  /** Tells that a handshake with `peer` begins, so that the peer punches its NAT too. */
+  | { readonly type: "call"; readonly peer: PeerId }
+  /** The machine woke up or changed networks: drop what there is and connect at once. */
+  | { readonly type: "reconnect" };
+
+export type ControlEffect =
+  /** Open a WebSocket to `url` (already with path) under this number. */
+  | { readonly type: "connect"; readonly connection: ConnectionId; readonly url: string }
+  | { readonly type: "send"; readonly connection: ConnectionId; readonly message: NodeMessage }
+  /** Close it; its events are ignored from here on. */
+  | { readonly type: "close"; readonly connection: ConnectionId }
+  | { readonly type: "netmap-changed"; readonly changes: NetmapChanges; readonly full: boolean }
+  | { readonly type: "called"; readonly peer: PeerId; readonly endpoints: readonly Endpoint[] }
+  | { readonly type: "state"; readonly state: ControlState; readonly error: string | null }
+  /** A coordinator refused the hello or ended the connection, e.g. with "peer-unknown". */
+  | { readonly type: "refused"; readonly code: ErrorCode; readonly message: string }
+  /** A peer's record was not believed; for the log. */
+  | { readonly type: "record-refused"; readonly refusal: Refusal };
+
+export interface ControlClientOptions {
+  readonly identity: Identity;
+  /** `wss://host:port/api/v1/control`, tried in order. */
+  readonly urls: readonly string[];
+  readonly facts: MeshFacts;
+  /** The node's own record, `facts.meshId` inside. */
+  readonly record: SignedRecord;
+  readonly endpoints?: readonly Endpoint[];
+  readonly udpPort?: number;
+  /** Differs for each start of the process. */
+  readonly bootId: string;
+  readonly version: string;
+  readonly random: Random;
+  /** What earlier runs kept. */
+  readonly pins?: readonly Pin[];
+  readonly netmap?: Netmap;
+  /** Shared by the nodes of a simulation to verify each record once. */
+  readonly verifier?: RecordVerifier;
+}
+
+/** Facts for `status`; times are on the machine's clock. */
+export interface ControlReport {
+  readonly url: string;
+  readonly state: ControlState;
+  readonly since: Millis;
+  readonly rtt: { readonly value: Millis; readonly at: Millis } | null;
+  /** This machine's wall clock minus the coordinator's. */
+  readonly clockOffsetMs: number | null;
+  readonly lastError: string | null;
+}
+
+/** The one socket that opened. */
+interface Live {
+  readonly connection: ConnectionId;
+  readonly openedAt: Millis;
+  isGreeted: boolean;
+  isReady: boolean;
+}
+
+/** Keeps one coordinator connection; see the module's doc. */
+export class ControlClient implements Machine<ControlEvent, ControlEffect> {
+  readonly view: NetmapView;
+  readonly #options: ControlClientOptions;
+  readonly #dialer: Dialer;
+  #record: SignedRecord;
+  #endpoints: readonly Endpoint[];
+  #udpPort: number;
+  /** What the hello or later messages of the open connection said. */
+  #told: { readonly record: SignedRecord; readonly endpoints: readonly Endpoint[] };
+  #live: Live | null = null;
+  #pingAt: Millis = NEVER;
+  #ping: { readonly id: number; readonly sentAt: Millis } | null = null;
+  #nextPing = 1;
+  #state: ControlState = "connecting";
+  #since: Millis | null = null;
+  #lastError: string | null = null;
+  #rtt: ControlReport["rtt"] = null;
+  #clockOffsetMs: number | null = null;
+
+  constructor(options: ControlClientOptions) {
+    this.#options = options;
+    this.#dialer = new Dialer(options.urls, options.random);
+    this.#record = options.record;
+    this.#endpoints = options.endpoints?.slice(0, MAX_ENDPOINTS) ?? [];
+    this.#told = { record: this.#record, endpoints: this.#endpoints };
+    this.#udpPort = options.udpPort ?? 0;
+    const { facts, pins, verifier } = options;
+    const roster = new Roster({
+      ...facts,
+      ...(pins ? { pins } : {}),
+      ...(verifier ? { verifier } : {}),
+    });
+    roster.accept(options.record);
+    this.view = new NetmapView(facts, roster);
+    // What a disk kept says nothing about who is online.
+    const kept = options.netmap?.peers.map((peer) => ({ ...peer, online: false })) ?? [];
+    if (options.netmap) this.view.replace({ ...options.netmap, peers: kept });
+  }
+
+  get report(): ControlReport {
+    return {
+      url: this.#dialer.lastUrl,
+      state: this.#state,
+      since: this.#since ?? 0,
+      rtt: this.#rtt,
+      clockOffsetMs: this.#clockOffsetMs,
+      lastError: this.#lastError,
+    };
+  }
+
+  get deadline(): Millis {
+    const live = this.#live;
+    if (!live) return this.#dialer.deadline;
+    if (!live.isReady) return live.openedAt + HELLO_TIMEOUT_MS;
+    return this.#ping ? this.#ping.sentAt + PONG_TIMEOUT_MS : this.#pingAt;
+  }
+
+  handle(event: ControlEvent, now: Millis): ControlEffect[] {
+    const effects: ControlEffect[] = [];
+    this.#since ??= now;
+    this.#take(event, now, effects);
+    this.#expire(now, effects);
+    return effects;
+  }
+
+  #take(event: ControlEvent, now: Millis, effects: ControlEffect[]): void {
+    switch (event.type) {
+      case "tick":
+        return;
+      case "open":
+        return this.#opened(event.connection, now, effects);
+      case "message":
+        if (event.connection !== this.#live?.connection) return;
+        return this.#receive(event.text, event.wallTime, now, effects);
+      case "closed":
+        return this.#closed(event.connection, event.reason, now, effects);
+      case "set-endpoints":
+        return this.#setEndpoints(event, effects);
+      case "set-record":
+        this.#record = event.record;
+        return this.#tellNews(effects);
+      case "set-urls":
+        return this.#dialer.setUrls(event.urls);
+      case "call":
+        if (this.#live?.isReady) this.#send({ type: "call", peer: event.peer }, effects);
+        return;
+      case "reconnect":
+        return this.#restart(now, effects);
+    }
+  }
+
+  /** Does what time asks for. */
+  #expire(now: Millis, effects: ControlEffect[]): void {
+    const live = this.#live;
+    if (live && !live.isReady && now >= live.openedAt + HELLO_TIMEOUT_MS) {
+      this.#lose("the coordinator did not answer the greeting", now, effects);
+    } else if (live && this.#ping && now >= this.#ping.sentAt + PONG_TIMEOUT_MS) {
+      this.#lose("the coordinator went silent", now, effects);
+    } else if (live?.isReady && !this.#ping && now >= this.#pingAt) {
+      this.#sendPing(now, effects);
+    }
+    if (this.#live) return;
+    if (this.#dialer.tick(now, effects)) this.#enter("disconnected", "no answer", now, effects);
+  }
+
+  #opened(connection: ConnectionId, now: Millis, effects: ControlEffect[]): void {
+    if (this.#live || !this.#dialer.opened(connection, effects)) return;
+    this.#live = { connection, openedAt: now, isGreeted: false, isReady: false };
+  }
+
+  #closed(connection: ConnectionId, reason: string, now: Millis, effects: ControlEffect[]): void {
+    if (connection === this.#live?.connection) return this.#lost(reason, now, effects);
+    if (this.#dialer.failed(connection, now)) this.#enter("disconnected", reason, now, effects);
+  }
+
+  #receive(text: string, wallTime: number, now: Millis, effects: ControlEffect[]): void {
+    try {
+      this.#act(parseServerMessage(text), wallTime, now, effects);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      this.#lose(errorMessage(error), now, effects, true);
+    }
+  }
+
+  #act(message: ServerMessage, wallTime: number, now: Millis, effects: ControlEffect[]): void {
+    const live = this.#live!;
+    switch (message.type) {
+      case "challenge":
+        if (live.isGreeted) {
+          throw new MeshError("protocol-invalid", "Cannot answer: two challenges");
+        }
+        live.isGreeted = true;
+        return this.#sendHello(message.nonce, effects);
+      case "netmap":
+        return this.#ready(message.netmap, now, effects);
+      case "delta": {
+        if (!live.isReady) throw new MeshError("protocol-invalid", "Cannot apply delta: no netmap");
+        return this.#report(this.view.apply(message), false, effects);
+      }
+      case "pong": {
+        if (message.id !== this.#ping?.id) return;
+        const rtt = now - this.#ping.sentAt;
+        this.#rtt = { value: rtt, at: now };
+        this.#clockOffsetMs = Math.round(wallTime - message.time - rtt / 2);
+        this.#ping = null;
+        return;
+      }
+      case "refused":
+        return this.#refused(message.code, message.message, now, effects);
+      case "call":
+        if (!live.isReady || !this.view.peers.has(message.peer)) return;
+        effects.push({ type: "called", peer: message.peer, endpoints: message.endpoints });
+        return;
+    }
+  }
+
+  #sendHello(nonce: string, effects: ControlEffect[]): void {
+    const { identity, bootId, version } = this.#options;
+    this.#told = { record: this.#record, endpoints: this.#endpoints };
+    this.#send({
+      type: "hello",
+      identity: toBase64Url(identity.publicKey),
+      signature: toBase64Url(sign(identity, controlBytes(nonce))),
+      record: this.#record,
+      endpoints: [...this.#endpoints],
+      udpPort: this.#udpPort,
+      bootId,
+      version,
+    }, effects);
+  }
+
+  #ready(netmap: Netmap, now: Millis, effects: ControlEffect[]): void {
+    const live = this.#live!;
+    if (!live.isGreeted) throw new MeshError("protocol-invalid", "Cannot use netmap: no challenge");
+    const changes = this.view.replace(netmap);
+    const isFirst = !live.isReady;
+    live.isReady = true;
+    if (isFirst) {
+      this.#sendPing(now, effects);
+      this.#enter("connected", null, now, effects);
+    }
+    this.#report(changes, true, effects);
+    this.#tellNews(effects);
+  }
+
+  #report(changes: NetmapChanges, full: boolean, effects: ControlEffect[]): void {
+    for (const refusal of changes.refused) effects.push({ type: "record-refused", refusal });
+    effects.push({ type: "netmap-changed", changes, full });
+  }
+
+  #refused(code: ErrorCode, message: string, now: Millis, effects: ControlEffect[]): void {
+    effects.push({ type: "close", connection: this.#live!.connection });
+    this.#live = null;
+    this.#ping = null;
+    effects.push({ type: "refused", code, message });
+    this.#enter("refused", message, now, effects);
+    this.#dialer.holdOff(REFUSED_DELAY_MS, now);
+  }
+
+  #setEndpoints(event: ControlEvent & { type: "set-endpoints" }, effects: ControlEffect[]): void {
+    this.#udpPort = event.udpPort ?? this.#udpPort;
+    this.#endpoints = event.endpoints.slice(0, MAX_ENDPOINTS);
+    this.#tellNews(effects);
+  }
+
+  /** Sends what differs from what this connection was told; what is set meanwhile waits for it. */
+  #tellNews(effects: ControlEffect[]): void {
+    if (!this.#live?.isReady) return;
+    if (!isSameRecord(this.#record, this.#told.record)) {
+      this.#send({ type: "record", record: this.#record }, effects);
+    }
+    if (this.#endpoints.join() !== this.#told.endpoints.join()) {
+      this.#send({ type: "endpoints", endpoints: [...this.#endpoints] }, effects);
+    }
+    this.#told = { record: this.#record, endpoints: this.#endpoints };
+  }
+
+  #sendPing(now: Millis, effects: ControlEffect[]): void {
+    this.#ping = { id: this.#nextPing++, sentAt: now };
+    this.#pingAt = now + PING_INTERVAL_MS;
+    this.#send({ type: "ping", id: this.#ping.id }, effects);
+  }
+
+  #send(message: NodeMessage, effects: ControlEffect[]): void {
+    effects.push({ type: "send", connection: this.#live!.connection, message });
+  }
+
+  /** Gives the open connection up from this side. */
+  #lose(reason: string, now: Millis, effects: ControlEffect[], isTheirFault = false): void {
+    effects.push({ type: "close", connection: this.#live!.connection });
+    this.#lost(reason, now, effects, isTheirFault);
+  }
+
+  /** The open connection is gone. One that broke the protocol from the start gets a long pause. */
+  #lost(reason: string, now: Millis, effects: ControlEffect[], isTheirFault = false): void {
+    const live = this.#live!;
+    this.#live = null;
+    this.#ping = null;
+    const wasGood = live.isReady && now - live.openedAt >= GOOD_AFTER_MS;
+    if (isTheirFault && !wasGood) this.#dialer.holdOff(REFUSED_DELAY_MS, now);
+    else this.#dialer.lost(wasGood, now);
+    this.#enter(live.isReady ? "connecting" : "disconnected", reason, now, effects);
+  }
+
+  #restart(now: Millis, effects: ControlEffect[]): void {
+    if (this.#live) effects.push({ type: "close", connection: this.#live.connection });
+    this.#live = null;
+    this.#ping = null;
+    this.#dialer.restart(now, effects);
+    this.#enter("connecting", this.#lastError, now, effects);
+  }
+
+  #enter(state: ControlState, error: string | null, now: Millis, effects: ControlEffect[]): void {
+    this.#lastError = error;
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#since = now;
+    effects.push({ type: "state", state, error });
+  }
+}

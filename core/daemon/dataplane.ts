@@ -1,0 +1,162 @@
+/**
+ * The running data plane on Linux: TUN, UDP socket and the two packet workers, as the control
+ * thread holds them.
+ * @module
+ */
+import { HEADER, SharedState } from "../dataplane/layout.ts";
+import { PeerTable } from "../dataplane/table.ts";
+import { MeshError } from "../errors.ts";
+import { WakeFd } from "../platform/linux/libc.ts";
+import { openTun, type TunDevice } from "../platform/linux/tun.ts";
+import { openUdp, type UdpSocket } from "../platform/linux/udp.ts";
+import type { ControlDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
+import { workerUrl } from "./worker_url.ts";
+
+/** What the control thread is told of. */
+export interface DataPlaneEvents {
+  /** Flags of some peers changed: look at them. */
+  flags(): void;
+  /** Handshake messages came; `underLoad` asks for cookies. */
+  control(datagrams: readonly ControlDatagram[], underLoad: boolean): void;
+  /** Transport data for an index that is not ours. */
+  unknown(ip: Uint8Array, port: number): void;
+  /** A worker died: the node cannot go on. */
+  failed(error: Error): void;
+}
+
+export interface DataPlaneOptions {
+  readonly interfaceName: string;
+  readonly mtu: number;
+  /** Preferred port; another is taken when it is in use and `portIsFixed` is false. */
+  readonly udpPort: number;
+  readonly portIsFixed: boolean;
+}
+
+/** Handshake messages waiting from which on senders must prove their address (wireguard-go's). */
+const UNDER_LOAD = 128;
+/** The state lasts this long after the queue was last that full. */
+const UNDER_LOAD_MS = 1000;
+/** How long a worker may take to stop before the process ends anyway. */
+const STOP_MS = 1000;
+
+/** TUN, socket and workers; {@link close} removes the interface with its addresses and routes. */
+export class DataPlane {
+  readonly table: PeerTable;
+  readonly interfaceName: string;
+  readonly udpPort: number;
+  aeadName = "starting";
+  readonly #shared = new SharedState();
+  readonly #tun: TunDevice;
+  readonly #udp: UdpSocket;
+  readonly #events: DataPlaneEvents;
+  readonly #workers: { worker: Worker; wake: WakeFd; stopped: PromiseWithResolvers<void> }[] = [];
+  #loadedUntil = 0;
+
+  /** Opens devices and starts the workers; await {@link ready} before relying on them. */
+  constructor(options: DataPlaneOptions, events: DataPlaneEvents) {
+    this.#events = events;
+    this.#udp = openPort(options);
+    try {
+      this.#tun = openTun(options.interfaceName);
+    } catch (error) {
+      this.#udp.close();
+      throw error;
+    }
+    this.udpPort = this.#udp.port;
+    this.interfaceName = this.#tun.name;
+    this.table = new PeerTable(this.#shared);
+    this.ready = Promise.all([this.#start("tx", options.mtu), this.#start("rx", options.mtu)]);
+  }
+
+  /** Settles when both workers take packets. */
+  readonly ready: Promise<unknown>;
+
+  /** Sends a handshake datagram. */
+  transmit(bytes: Uint8Array, ip: Uint8Array, port: number): boolean {
+    return this.#udp.send(bytes, ip, port);
+  }
+
+  /** Tells workers that the table holds commands for them. */
+  kick(): void {
+    for (const { wake } of this.#workers) wake.wake();
+  }
+
+  /** Stops the workers and closes the devices. */
+  async close(): Promise<void> {
+    Atomics.store(this.#shared.atomics, HEADER.stop, 1);
+    this.kick();
+    let timer: number | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_MS));
+    await Promise.race([Promise.all(this.#workers.map(({ stopped }) => stopped.promise)), late]);
+    clearTimeout(timer);
+    this.#tun.close();
+    this.#udp.close();
+    for (const { worker, wake } of this.#workers) {
+      worker.terminate();
+      wake.close();
+    }
+  }
+
+  #start(role: "tx" | "rx", mtu: number): Promise<void> {
+    const worker = new Worker(workerUrl(), {
+      type: "module",
+      name: `tunnelmesh-${role}`,
+      deno: { permissions: { ffi: true, read: true } },
+    });
+    const wake = new WakeFd();
+    const stopped = Promise.withResolvers<void>();
+    const started = Promise.withResolvers<void>();
+    this.#workers.push({ worker, wake, stopped });
+    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
+      if (data.type === "ready") {
+        this.aeadName = data.aead;
+        started.resolve();
+      } else if (data.type === "stopped") stopped.resolve();
+      else this.#dispatch(data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      const error = new MeshError("internal", `Packet worker ${role} failed: ${event.message}`);
+      started.reject(error);
+      stopped.resolve();
+      this.#events.failed(error);
+    };
+    const { fd, port, family, hasGro } = this.#udp;
+    const setup: WorkerSetup = {
+      role,
+      shared: this.#shared.buffer,
+      tunFd: this.#tun.fd,
+      wakeFd: wake.fd,
+      mtu,
+      udp: { fd, port, family, hasGro },
+    };
+    worker.postMessage(setup);
+    return started.promise;
+  }
+
+  #dispatch(message: Exclude<WorkerMessage, { type: "ready" | "stopped" }>): void {
+    switch (message.type) {
+      case "flags":
+        return this.#events.flags();
+      case "unknown":
+        return this.#events.unknown(message.ip, message.port);
+      case "control": {
+        const count = message.datagrams.length;
+        const waiting = Atomics.sub(this.#shared.atomics, HEADER.handshakeQueue, count);
+        const now = performance.now();
+        if (waiting >= UNDER_LOAD) this.#loadedUntil = now + UNDER_LOAD_MS;
+        return this.#events.control(message.datagrams, now < this.#loadedUntil);
+      }
+    }
+  }
+}
+
+function openPort(options: DataPlaneOptions): UdpSocket {
+  try {
+    return openUdp(options.udpPort);
+  } catch (error) {
+    const isTaken = error instanceof MeshError && error.code === "already-running";
+    if (!isTaken || options.portIsFixed) throw error;
+    return openUdp(0);
+  }
+}

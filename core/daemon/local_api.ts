@@ -1,0 +1,203 @@
+/**
+ * The daemon's local API: HTTP over unix sockets that only this machine's users reach.
+ *
+ * The main socket is readable by the daemon's user alone (0600) and offers everything. A second one
+ * beside it, open to every local user, offers only what cannot change anything.
+ * @module
+ */
+import { dirname } from "node:path";
+import { z } from "zod";
+import { ERRORS, MeshError } from "../errors.ts";
+import type { DnsFinding, PingReport, ResolveReport, StatusReport } from "./api_types.ts";
+
+/** What the API calls; the daemon implements it. */
+export interface LocalApiActions {
+  status(): StatusReport;
+  resolve(name: string): ResolveReport;
+  ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingReport>;
+  diagnoseDns(): Promise<DnsFinding[]>;
+  leave(): Promise<void>;
+  stop(): void;
+  admin(request: AdminRequest): Promise<unknown>;
+}
+
+export const PingRequest = z.strictObject({
+  peer: z.string().min(1).max(255),
+  count: z.int().min(1).max(1_000_000).default(4),
+  intervalMs: z.int().min(10).max(3_600_000).default(1000),
+  timeoutMs: z.int().min(10).max(60_000).default(1000),
+});
+export type PingRequest = z.infer<typeof PingRequest>;
+
+export const AdminRequest = z.strictObject({
+  method: z.enum(["GET", "POST", "DELETE"]),
+  path: z.string().startsWith("/api/v1/").max(256),
+  body: z.record(z.string(), z.unknown()).default({}),
+});
+export type AdminRequest = z.infer<typeof AdminRequest>;
+
+interface Route {
+  readonly method: "GET" | "POST";
+  /** Whether it changes nothing, and so is offered to every local user. */
+  readonly isReadOnly: boolean;
+  handle(actions: LocalApiActions, request: Request, url: URL): Promise<Response> | Response;
+}
+
+const ROUTES: Readonly<Record<string, Route>> = {
+  "/v1/status": {
+    method: "GET",
+    isReadOnly: true,
+    handle: (actions) => Response.json(actions.status()),
+  },
+  "/v1/resolve": {
+    method: "GET",
+    isReadOnly: true,
+    handle: (actions, _request, url) =>
+      Response.json(actions.resolve(url.searchParams.get("name") ?? "")),
+  },
+  "/v1/ping": {
+    method: "POST",
+    isReadOnly: true,
+    handle: async (actions, request) => {
+      const body = await parseBody(request, PingRequest);
+      return lines(actions.ping(body, request.signal));
+    },
+  },
+  "/v1/dns/doctor": {
+    method: "GET",
+    isReadOnly: true,
+    handle: async (actions) => Response.json(await actions.diagnoseDns()),
+  },
+  "/v1/leave": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async (actions) => {
+      await actions.leave();
+      return Response.json({});
+    },
+  },
+  "/v1/stop": {
+    method: "POST",
+    isReadOnly: false,
+    handle: (actions) => {
+      actions.stop();
+      return Response.json({});
+    },
+  },
+  "/v1/admin": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async (actions, request) =>
+      Response.json(await actions.admin(await parseBody(request, AdminRequest))),
+  },
+};
+
+/** Path of the socket for every local user beside the main one. */
+export function readOnlySocketPath(socketPath: string): string {
+  return socketPath.replace(/(\.sock)?$/, ".ro.sock");
+}
+
+/** Serves both sockets until closed. */
+export class LocalApi {
+  readonly #servers: Deno.HttpServer<Deno.UnixAddr>[] = [];
+  readonly #paths: string[] = [];
+  readonly #abort = new AbortController();
+
+  /** @throws {MeshError} `system` when a socket cannot be made. */
+  static async start(socketPath: string, actions: LocalApiActions): Promise<LocalApi> {
+    const api = new LocalApi();
+    try {
+      await Deno.mkdir(dirname(socketPath), { recursive: true, mode: 0o755 });
+      await api.#serve(socketPath, 0o600, actions, false);
+      await api.#serve(readOnlySocketPath(socketPath), 0o666, actions, true);
+    } catch (cause) {
+      await api.close();
+      throw new MeshError("system", `Cannot open local socket "${socketPath}": ${cause}`, {
+        cause,
+        hint: "Name another one with control_socket in the configuration",
+      });
+    }
+    return api;
+  }
+
+  /** Ends streams under way and removes the sockets. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await Promise.all(this.#servers.map((server) => server.shutdown()));
+    for (const path of this.#paths) {
+      await Deno.remove(path).catch(() => {});
+    }
+  }
+
+  async #serve(
+    path: string,
+    mode: number,
+    actions: LocalApiActions,
+    isReadOnly: boolean,
+  ): Promise<void> {
+    // The state directory's lock says that no other daemon serves this path: a leftover may go.
+    await Deno.remove(path).catch(() => {});
+    const umask = Deno.umask(0o177);
+    try {
+      const handler = (request: Request) => this.#answer(request, actions, isReadOnly);
+      this.#servers.push(Deno.serve({ path, onListen: () => {} }, handler));
+    } finally {
+      Deno.umask(umask);
+    }
+    await Deno.chmod(path, mode);
+    this.#paths.push(path);
+  }
+
+  async #answer(
+    request: Request,
+    actions: LocalApiActions,
+    isReadOnly: boolean,
+  ): Promise<Response> {
+    const url = new URL(request.url);
+    const route = ROUTES[url.pathname];
+    try {
+      if (!route || route.method !== request.method) {
+        throw new MeshError("usage", `Cannot ${request.method} ${url.pathname}: no such endpoint`);
+      }
+      if (isReadOnly && !route.isReadOnly) {
+        throw new MeshError("privilege-missing", `Cannot ${request.method} ${url.pathname} here`, {
+          hint: "Run the command as the daemon's user, for example with sudo",
+        });
+      }
+      const signal = AbortSignal.any([request.signal, this.#abort.signal]);
+      return await route.handle(actions, new Request(request, { signal }), url);
+    } catch (error) {
+      return problem(error);
+    }
+  }
+}
+
+async function parseBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
+  const parsed = schema.safeParse(await request.json().catch(() => null));
+  if (parsed.success) return parsed.data;
+  throw new MeshError("usage", `Cannot use request: ${z.prettifyError(parsed.error)}`);
+}
+
+/** JSON lines, one for each item as it comes. */
+function lines(items: AsyncIterable<unknown>): Response {
+  const text = ReadableStream.from(items).pipeThrough(
+    new TransformStream<unknown, string>({
+      transform: (item, controller) => controller.enqueue(JSON.stringify(item) + "\n"),
+    }),
+  );
+  return new Response(text.pipeThrough(new TextEncoderStream()), {
+    headers: { "content-type": "application/x-ndjson" },
+  });
+}
+
+/** Problem details (RFC 9457). */
+function problem(error: unknown): Response {
+  const known = error instanceof MeshError ? error : new MeshError("internal", String(error));
+  const { http: status } = ERRORS[known.code];
+  return Response.json({
+    type: `urn:tunnelmesh:error:${known.code}`,
+    title: known.message,
+    status,
+    ...(known.hint ? { detail: known.hint } : {}),
+  }, { status, headers: { "content-type": "application/problem+json" } });
+}

@@ -1,0 +1,179 @@
+/**
+ * The memory that the control thread and the packet workers share, declared in one place.
+ *
+ * Every field has one writer, named here; flags are the exception and change by atomic operations.
+ *
+ * ```
+ * header    16 words: 0 peers high-water mark, 2 route generation (its parity is the area in
+ *           use), 3 and 4 what tx and rx read: generation + 1, 0 for nothing, 5 handshake queue
+ *           depth, 6 stop request, 7 own IPv4, 8..11 own IPv6
+ * drops     one count per reason and direction (f64; tx and rx each write their own row)
+ * peers     PEER bytes each            keypairs  KEYPAIR bytes each
+ * routes    two areas of ROUTE_WORDS; one is read while the other is built
+ * ```
+ * @module
+ */
+import { DROPS } from "../drops.ts";
+import { routeTableWords } from "../route/lpm.ts";
+import { REPLAY_WORDS } from "../wireguard/replay_window.ts";
+
+/** Most peers of one node; the local index format has room for no more. */
+export const MAX_PEERS = 4096;
+/** Most prefixes in the route table: two addresses for each peer, and as many again. */
+export const MAX_ROUTES = 4 * MAX_PEERS;
+/** Keypairs of one peer: previous, current, next and one being negotiated. */
+export const KEYPAIRS_PER_PEER = 4;
+/** Low bits of a local index that name its keypair slot. */
+export const KEYPAIR_SLOT_MASK = MAX_PEERS * KEYPAIRS_PER_PEER - 1;
+
+/** Word offsets in the header. */
+export const HEADER = {
+  peerCount: 0,
+  routeGeneration: 2,
+  readers: 3,
+  handshakeQueue: 5,
+  stop: 6,
+  ownIp4: 7,
+  ownIp6: 8,
+} as const;
+
+/** Which worker: the row of drop counters and the reader word that it writes. */
+export const TX = 0;
+export const RX = 1;
+
+/** Bits of a peer's flags: set by workers, cleared by the control thread. */
+export const FLAG = {
+  dataSent: 1,
+  dataReceived: 2,
+  keepaliveReceived: 4,
+  keepaliveSent: 8,
+  sessionWanted: 16,
+  roamed: 32,
+  counterLimit: 64,
+  keypairUsed: 128,
+} as const;
+
+/** Bits of a peer's commands: set by the control thread, cleared by tx. */
+export const COMMAND = { sendKeepalive: 1, keypairChanged: 2, forget: 4 } as const;
+
+/** Byte offsets in a peer. `tx`/`rx` counters are f64, written by that worker only. */
+export const PEER = {
+  flags: 0,
+  commands: 4,
+  /** Keypair slot + 1 that seals, 0 for none; control thread. */
+  current: 8,
+  /** Odd while the endpoint changes; whoever changes it. */
+  endpointLock: 12,
+  /** 16 bytes, IPv4 mapped into IPv6. */
+  endpointIp: 16,
+  /** 0 for none. */
+  endpointPort: 32,
+  txPackets: 40,
+  txBytes: 48,
+  rxPackets: 56,
+  rxBytes: 64,
+  size: 72,
+} as const;
+
+/** Byte offsets in a keypair. The control thread writes all but the last four. */
+export const KEYPAIR = {
+  /** 0 empty, else in use; written last when installing, first when forgetting. */
+  state: 0,
+  /** Grows with each change, so that workers know when a cached cipher is stale. */
+  generation: 4,
+  localIndex: 8,
+  remoteIndex: 12,
+  peer: 16,
+  sendKey: 24,
+  receiveKey: 56,
+  /** 1 once an authenticated message came on it; rx. */
+  used: 88,
+  /** Next counter to seal with, f64; tx. */
+  sendCounter: 96,
+  /** Authenticated messages, f64; rx. */
+  received: 104,
+  /** Replay window (`wireguard/replay_window.ts`); rx. */
+  replay: 112,
+  size: 112 + 8 * Math.ceil(REPLAY_WORDS / 2),
+} as const;
+
+const HEADER_BYTES = 64;
+const DROP_BYTES = 8 * 2 * DROPS.length;
+const PEERS_AT = HEADER_BYTES + DROP_BYTES;
+const KEYPAIRS_AT = PEERS_AT + MAX_PEERS * PEER.size;
+const ROUTES_AT = KEYPAIRS_AT + MAX_PEERS * KEYPAIRS_PER_PEER * KEYPAIR.size;
+const ROUTE_WORDS = routeTableWords(MAX_ROUTES);
+const TOTAL = ROUTES_AT + 2 * 4 * ROUTE_WORDS;
+
+/** Views on the shared memory. Threads make their own views on the same buffer. */
+export class SharedState {
+  readonly buffer: SharedArrayBuffer;
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+  readonly atomics: Int32Array;
+  readonly doubles: Float64Array;
+  readonly routeAreas: readonly [Uint32Array, Uint32Array];
+
+  /** @param buffer What another thread's `buffer` holds; absent to make fresh memory. */
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(TOTAL)) {
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+    this.atomics = new Int32Array(buffer);
+    this.doubles = new Float64Array(buffer);
+    this.routeAreas = [
+      new Uint32Array(buffer, ROUTES_AT, ROUTE_WORDS),
+      new Uint32Array(buffer, ROUTES_AT + 4 * ROUTE_WORDS, ROUTE_WORDS),
+    ];
+  }
+
+  /** Counts a packet that went no further. `reason` is an index into `DROPS`. */
+  drop(worker: number, reason: number): void {
+    const at = HEADER_BYTES / 8 + worker * DROPS.length + reason;
+    this.doubles[at] = this.doubles[at]! + 1;
+  }
+
+  /** How often a reason occurred, over both workers. */
+  dropCount(reason: number): number {
+    const at = HEADER_BYTES / 8 + reason;
+    return this.doubles[at]! + this.doubles[at + DROPS.length]!;
+  }
+}
+
+/** Byte offset of a peer. */
+export function peerAt(peer: number): number {
+  return PEERS_AT + peer * PEER.size;
+}
+
+/** Byte offset of a keypair. */
+export function keypairAt(slot: number): number {
+  return KEYPAIRS_AT + slot * KEYPAIR.size;
+}
+
+/** Sets a flag; returns whether it was clear, that is whether the control thread must be told. */
+export function raiseFlag(shared: SharedState, peer: number, flag: number): boolean {
+  const word = (peerAt(peer) + PEER.flags) >> 2;
+  if ((Atomics.load(shared.atomics, word) & flag) !== 0) return false;
+  return (Atomics.or(shared.atomics, word, flag) & flag) === 0;
+}
+
+/**
+ * The route table to use for one batch, protected from being rebuilt until {@link endRoutes}.
+ *
+ * The generation is published before the table is used and checked again after, so the control
+ * thread either sees that it is being read or the reader sees that it was replaced.
+ */
+export function beginRoutes(shared: SharedState, worker: number): Uint32Array {
+  for (;;) {
+    const generation = Atomics.load(shared.atomics, HEADER.routeGeneration);
+    Atomics.store(shared.atomics, HEADER.readers + worker, generation + 1);
+    if (Atomics.load(shared.atomics, HEADER.routeGeneration) === generation) {
+      return shared.routeAreas[generation & 1]!;
+    }
+  }
+}
+
+/** Ends what {@link beginRoutes} began. */
+export function endRoutes(shared: SharedState, worker: number): void {
+  Atomics.store(shared.atomics, HEADER.readers + worker, 0);
+}

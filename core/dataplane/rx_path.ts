@@ -1,0 +1,217 @@
+/**
+ * The way in, top to bottom: datagram, keypair, replay window, open, source check, IP packet.
+ *
+ * One object of a worker. Handshake messages leave at their first byte, for the control thread.
+ * @module
+ */
+import { DROPS } from "../drops.ts";
+import { replayAccept, replayCheck } from "../wireguard/replay_window.ts";
+import { type Aead, TAG } from "./aead.ts";
+import { KeyCache } from "./key_cache.ts";
+import {
+  beginRoutes,
+  endRoutes,
+  FLAG,
+  HEADER,
+  KEYPAIR,
+  KEYPAIR_SLOT_MASK,
+  keypairAt,
+  PEER,
+  peerAt,
+  raiseFlag,
+  RX,
+  type SharedState,
+} from "./layout.ts";
+import { IPV4, IPV6, packetLength, routeSource, word } from "./packet.ts";
+import { DATA_HEADER } from "./tx_path.ts";
+
+/** What became of a datagram. */
+export const VERDICT = {
+  /** Nothing is left to do: a keepalive, or it was dropped and counted. */
+  done: 0,
+  /** An IP packet lies at `packetAt`, `packetBytes` long. */
+  deliver: 1,
+  /** A handshake message or cookie reply: the control thread's. */
+  control: 2,
+  /** Transport data for an index that is not ours: the control thread may start a handshake. */
+  unknown: 3,
+} as const;
+
+/** Above this a counter is not exact; no honest peer comes near. */
+const MAX_COUNTER = 2 ** 53 - 2 ** 13 - 1;
+
+const DROP_MALFORMED = DROPS.indexOf("malformed");
+const DROP_BAD_TAG = DROPS.indexOf("bad-tag");
+const DROP_REPLAY = DROPS.indexOf("replay");
+const DROP_SOURCE = DROPS.indexOf("source-mismatch");
+const DROP_NO_ROUTE = DROPS.indexOf("no-route");
+const DROP_UNKNOWN = DROPS.indexOf("unknown-peer");
+
+/** Where a datagram came from: 16 address bytes (IPv4 mapped) at `at`, and the port. */
+export interface Source {
+  readonly bytes: Uint8Array;
+  at: number;
+  port: number;
+}
+
+/** Opens datagrams and checks what they carry. */
+export class RxPath {
+  readonly #shared: SharedState;
+  readonly #keys: KeyCache;
+  #routes: Uint32Array;
+  /** Set by {@link datagram} with the verdict `deliver`. */
+  packetAt = 0;
+  packetBytes = 0;
+  /** Whether a flag was raised that the control thread has not been told of. */
+  notify = false;
+
+  constructor(shared: SharedState, aead: Aead) {
+    this.#shared = shared;
+    this.#keys = new KeyCache(shared, aead, KEYPAIR.receiveKey);
+    this.#routes = shared.routeAreas[0];
+  }
+
+  /** Must precede the datagrams of a batch. */
+  begin(): void {
+    this.#routes = beginRoutes(this.#shared, RX);
+  }
+
+  /** Must follow the datagrams of a batch. */
+  end(): void {
+    endRoutes(this.#shared, RX);
+  }
+
+  /** Opens the datagram at `bytes[at, at + length)` in place and answers a {@link VERDICT}. */
+  datagram(bytes: Uint8Array, at: number, length: number, source: Source): number {
+    if (length < DATA_HEADER + TAG || bytes[at + 1] || bytes[at + 2] || bytes[at + 3]) {
+      return this.#drop(DROP_MALFORMED);
+    }
+    const type = bytes[at]!;
+    if (type !== 4) return type >= 1 && type <= 3 ? VERDICT.control : this.#drop(DROP_MALFORMED);
+
+    const index = littleEndian(bytes, at + 4);
+    const slot = index & KEYPAIR_SLOT_MASK;
+    const keypair = keypairAt(slot);
+    const { words, atomics } = this.#shared;
+    const key = words[(keypair + KEYPAIR.localIndex) >> 2] === index ? this.#keys.get(slot) : null;
+    if (key === null) {
+      this.#drop(DROP_UNKNOWN);
+      return VERDICT.unknown;
+    }
+    const counter = littleEndian(bytes, at + 8) + littleEndian(bytes, at + 12) * 2 ** 32;
+    const window = (keypair + KEYPAIR.replay) >> 2;
+    if (counter > MAX_COUNTER || !replayCheck(words, window, counter)) {
+      return this.#drop(DROP_REPLAY);
+    }
+    const plain = at + DATA_HEADER;
+    const sealed = length - DATA_HEADER;
+    if (!key.open(bytes, plain, sealed, counter)) return this.#drop(DROP_BAD_TAG);
+    if (!replayAccept(words, window, counter)) return this.#drop(DROP_REPLAY);
+
+    const peer = words[(keypair + KEYPAIR.peer) >> 2]!;
+    const usedWord = (keypair + KEYPAIR.used) >> 2;
+    if (Atomics.load(atomics, usedWord) === 0) {
+      Atomics.store(atomics, usedWord, 1);
+      if (raiseFlag(this.#shared, peer, FLAG.keypairUsed)) this.notify = true;
+    }
+    this.#account(peer, keypair, length);
+    this.#roam(peer, source);
+    return this.#judge(peer, bytes, plain, sealed - TAG);
+  }
+
+  /** Frees ciphers whose keypair is gone. */
+  sweep(): void {
+    this.#keys.sweep();
+  }
+
+  /** Frees every cipher. */
+  close(): void {
+    this.#keys.clear();
+  }
+
+  /** Checks that an authenticated packet is well-formed, from its peer, and for this node. */
+  #judge(peer: number, bytes: Uint8Array, at: number, available: number): number {
+    if (available === 0) {
+      if (raiseFlag(this.#shared, peer, FLAG.keepaliveReceived)) this.notify = true;
+      return VERDICT.done;
+    }
+    if (raiseFlag(this.#shared, peer, FLAG.dataReceived)) this.notify = true;
+    const length = packetLength(bytes, at, available);
+    if (length === 0) return this.#drop(DROP_MALFORMED);
+    if (routeSource(this.#routes, bytes, at) !== peer) return this.#drop(DROP_SOURCE);
+    // A kernel with forwarding on would otherwise carry a peer's packets into this node's LAN.
+    if (!this.#isOwn(bytes, at)) return this.#drop(DROP_NO_ROUTE);
+    this.packetAt = at;
+    this.packetBytes = length;
+    return VERDICT.deliver;
+  }
+
+  #isOwn(bytes: Uint8Array, at: number): boolean {
+    const { words } = this.#shared;
+    if (bytes[at]! >> 4 === 4) return word(bytes, at + IPV4.destination) === words[HEADER.ownIp4];
+    for (let i = 0; i < 4; i++) {
+      if (word(bytes, at + IPV6.destination + 4 * i) !== words[HEADER.ownIp6 + i]) return false;
+    }
+    return true;
+  }
+
+  #account(peer: number, keypair: number, length: number): void {
+    const { doubles } = this.#shared;
+    const receivedAt = (keypair + KEYPAIR.received) >> 3;
+    doubles[receivedAt] = doubles[receivedAt]! + 1;
+    const packetsAt = (peerAt(peer) + PEER.rxPackets) >> 3;
+    doubles[packetsAt] = doubles[packetsAt]! + 1;
+    doubles[packetsAt + 1] = doubles[packetsAt + 1]! + length;
+  }
+
+  /** Follows a peer to the address that its authenticated datagrams come from. */
+  #roam(peer: number, source: Source): void {
+    const at = peerAt(peer);
+    const { bytes, words } = this.#shared;
+    let same = words[(at + PEER.endpointPort) >> 2] === source.port;
+    for (let i = 0; same && i < 16; i++) {
+      same = bytes[at + PEER.endpointIp + i] === source.bytes[source.at + i];
+    }
+    if (same) return;
+    writeEndpoint(this.#shared, peer, source);
+    if (raiseFlag(this.#shared, peer, FLAG.roamed)) this.notify = true;
+  }
+
+  #drop(reason: number): number {
+    this.#shared.drop(RX, reason);
+    return VERDICT.done;
+  }
+}
+
+/** Sets where a peer's datagrams go; any thread. */
+export function writeEndpoint(shared: SharedState, peer: number, source: Source): void {
+  const at = peerAt(peer);
+  const lock = (at + PEER.endpointLock) >> 2;
+  let sequence = Atomics.load(shared.atomics, lock);
+  while (
+    (sequence & 1) !== 0 ||
+    Atomics.compareExchange(shared.atomics, lock, sequence, sequence + 1) !== sequence
+  ) sequence = Atomics.load(shared.atomics, lock);
+  for (let i = 0; i < 16; i++) {
+    shared.bytes[at + PEER.endpointIp + i] = source.bytes[source.at + i]!;
+  }
+  shared.words[(at + PEER.endpointPort) >> 2] = source.port;
+  Atomics.store(shared.atomics, lock, sequence + 2);
+}
+
+/** Copies where a peer's datagrams go into `into[0, 16)`; returns the port, 0 for nowhere. */
+export function readEndpoint(shared: SharedState, peer: number, into: Uint8Array): number {
+  const at = peerAt(peer);
+  const lock = (at + PEER.endpointLock) >> 2;
+  for (;;) {
+    const sequence = Atomics.load(shared.atomics, lock);
+    for (let i = 0; i < 16; i++) into[i] = shared.bytes[at + PEER.endpointIp + i]!;
+    const port = shared.words[(at + PEER.endpointPort) >> 2]!;
+    if ((sequence & 1) === 0 && Atomics.load(shared.atomics, lock) === sequence) return port;
+  }
+}
+
+function littleEndian(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>>
+    0;
+}

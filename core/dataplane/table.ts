@@ -1,0 +1,233 @@
+/**
+ * The control thread's side of the shared state: it installs keypairs, endpoints and routes, and
+ * reads counters. Nothing else writes those fields (see `layout.ts`).
+ * @module
+ */
+import { assert } from "../assert.ts";
+import { DROPS } from "../drops.ts";
+import { type Endpoint, formatEndpoint, formatIp, type Ip, parseEndpoint, parseIp } from "../ip.ts";
+import { buildRouteTable, type Route } from "../route/lpm.ts";
+import { newestCounter, REPLAY_WORDS } from "../wireguard/replay_window.ts";
+import {
+  COMMAND,
+  HEADER,
+  KEYPAIR,
+  keypairAt,
+  KEYPAIRS_PER_PEER,
+  MAX_PEERS,
+  PEER,
+  peerAt,
+  RX,
+  type SharedState,
+  TX,
+} from "./layout.ts";
+import { readEndpoint, writeEndpoint } from "./rx_path.ts";
+
+/** What the control thread installs once a handshake is complete. */
+export interface InstalledKeypair {
+  readonly peer: number;
+  readonly slot: number;
+  readonly localIndex: number;
+  readonly remoteIndex: number;
+  readonly sendKey: Uint8Array;
+  readonly receiveKey: Uint8Array;
+}
+
+/** Totals of one peer, and the loss on its present key. */
+export interface PeerCounters {
+  readonly packetsSent: number;
+  readonly bytesSent: number;
+  readonly packetsReceived: number;
+  readonly bytesReceived: number;
+  /** Share of inbound messages lost on the newest used keypair, or null before any came. */
+  readonly loss: number | null;
+}
+
+/** Writes what workers act upon. */
+export class PeerTable {
+  readonly #shared: SharedState;
+
+  constructor(shared: SharedState) {
+    this.#shared = shared;
+  }
+
+  /** Sets this node's own addresses; packets for others are refused. Absent ones match nothing. */
+  setOwnAddresses(addresses: readonly Ip[]): void {
+    const { words } = this.#shared;
+    words.fill(0, HEADER.ownIp4, HEADER.ownIp6 + 4);
+    for (const address of addresses) {
+      const bytes = parseIp(address);
+      assert(bytes !== null, `address ${address} is not canonical`);
+      const view = new DataView(bytes.buffer);
+      const first = bytes.length === 4 ? HEADER.ownIp4 : HEADER.ownIp6;
+      for (let i = 0; i < bytes.length / 4; i++) words[first + i] = view.getUint32(4 * i);
+    }
+  }
+
+  /** Makes the slot of a peer empty and ready. */
+  addPeer(peer: number): void {
+    assert(peer >= 0 && peer < MAX_PEERS, `peer slot ${peer} is out of range`);
+    const at = peerAt(peer);
+    this.#shared.words.fill(0, at >> 2, (at + PEER.size) >> 2);
+    const count = Atomics.load(this.#shared.atomics, HEADER.peerCount);
+    if (peer >= count) Atomics.store(this.#shared.atomics, HEADER.peerCount, peer + 1);
+  }
+
+  /** Forgets a peer with all its keys and the packets that wait for it. */
+  removePeer(peer: number): void {
+    for (let k = 0; k < KEYPAIRS_PER_PEER; k++) this.forget(peer, peer * KEYPAIRS_PER_PEER + k);
+    this.#shared.words[(peerAt(peer) + PEER.endpointPort) >> 2] = 0;
+    this.#command(peer, COMMAND.forget);
+  }
+
+  /** Installs a keypair; it opens at once, and seals only after {@link promote}. */
+  install(keypair: InstalledKeypair): void {
+    const { words, doubles, bytes, atomics } = this.#shared;
+    const at = keypairAt(keypair.slot);
+    this.#clear(at);
+    words[(at + KEYPAIR.localIndex) >> 2] = keypair.localIndex;
+    words[(at + KEYPAIR.remoteIndex) >> 2] = keypair.remoteIndex;
+    words[(at + KEYPAIR.peer) >> 2] = keypair.peer;
+    bytes.set(keypair.sendKey, at + KEYPAIR.sendKey);
+    bytes.set(keypair.receiveKey, at + KEYPAIR.receiveKey);
+    words[(at + KEYPAIR.used) >> 2] = 0;
+    doubles[(at + KEYPAIR.sendCounter) >> 3] = 0;
+    doubles[(at + KEYPAIR.received) >> 3] = 0;
+    words.fill(0, (at + KEYPAIR.replay) >> 2, ((at + KEYPAIR.replay) >> 2) + REPLAY_WORDS);
+    Atomics.store(atomics, (at + KEYPAIR.state) >> 2, 1);
+  }
+
+  /** Seals with the keypair in `slot` from here on. */
+  promote(peer: number, slot: number): void {
+    Atomics.store(this.#shared.atomics, (peerAt(peer) + PEER.current) >> 2, slot + 1);
+    this.#command(peer, COMMAND.keypairChanged);
+  }
+
+  /** Erases the keypair in `slot`. */
+  forget(peer: number, slot: number): void {
+    const current = (peerAt(peer) + PEER.current) >> 2;
+    Atomics.compareExchange(this.#shared.atomics, current, slot + 1, 0);
+    this.#clear(keypairAt(slot));
+    this.#command(peer, COMMAND.keypairChanged);
+  }
+
+  /** Asks tx for an empty message on the current keypair. */
+  sendKeepalive(peer: number): void {
+    this.#command(peer, COMMAND.sendKeepalive);
+  }
+
+  /** Sends a peer's datagrams to `endpoint` from here on. */
+  setEndpoint(peer: number, endpoint: Endpoint): void {
+    const parsed = parseEndpoint(endpoint);
+    assert(parsed !== null, `endpoint ${endpoint} is not canonical`);
+    writeEndpoint(this.#shared, peer, { bytes: mapped(parsed.ip), at: 0, port: parsed.port });
+  }
+
+  /** Where a peer's datagrams go, or null. */
+  endpoint(peer: number): Endpoint | null {
+    const ip = new Uint8Array(16);
+    const port = readEndpoint(this.#shared, peer, ip);
+    return port === 0 ? null : formatEndpoint(unmapped(ip), port);
+  }
+
+  /** Takes and clears the flags in `mask`; returns those that were set. */
+  takeFlags(peer: number, mask: number): number {
+    const word = (peerAt(peer) + PEER.flags) >> 2;
+    return Atomics.and(this.#shared.atomics, word, ~mask) & mask;
+  }
+
+  /** The flags that are set, without clearing them. */
+  flags(peer: number): number {
+    return Atomics.load(this.#shared.atomics, (peerAt(peer) + PEER.flags) >> 2);
+  }
+
+  /** Local indices of the peer's keypairs on which authenticated messages came. */
+  usedKeypairs(peer: number): number[] {
+    const used: number[] = [];
+    for (let k = 0; k < KEYPAIRS_PER_PEER; k++) {
+      const at = keypairAt(peer * KEYPAIRS_PER_PEER + k);
+      if (
+        Atomics.load(this.#shared.atomics, (at + KEYPAIR.state) >> 2) !== 0 &&
+        Atomics.load(this.#shared.atomics, (at + KEYPAIR.used) >> 2) !== 0
+      ) used.push(this.#shared.words[(at + KEYPAIR.localIndex) >> 2]!);
+    }
+    return used;
+  }
+
+  /**
+   * Replaces the route table. Returns false when a worker still reads the area to be written;
+   * try again a moment later.
+   */
+  setRoutes(routes: readonly Route[]): boolean {
+    const { atomics, routeAreas } = this.#shared;
+    const generation = Atomics.load(atomics, HEADER.routeGeneration);
+    for (const worker of [TX, RX]) {
+      const reading = Atomics.load(atomics, HEADER.readers + worker);
+      if (reading !== 0 && reading !== generation + 1) return false;
+    }
+    buildRouteTable(routeAreas[(generation + 1) & 1]!, routes);
+    Atomics.store(atomics, HEADER.routeGeneration, generation + 1);
+    return true;
+  }
+
+  /** Totals of one peer. */
+  counters(peer: number): PeerCounters {
+    const at = peerAt(peer) >> 3;
+    const { doubles } = this.#shared;
+    return {
+      packetsSent: doubles[at + PEER.txPackets / 8]!,
+      bytesSent: doubles[at + PEER.txBytes / 8]!,
+      packetsReceived: doubles[at + PEER.rxPackets / 8]!,
+      bytesReceived: doubles[at + PEER.rxBytes / 8]!,
+      loss: this.#loss(peer),
+    };
+  }
+
+  /** Drops by reason; only reasons that occurred. */
+  drops(): Record<string, number> {
+    const counts = DROPS.map((reason, i) => [reason, this.#shared.dropCount(i)] as const);
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  /** Gaps in the counters received on the current keypair. */
+  #loss(peer: number): number | null {
+    const { words, doubles } = this.#shared;
+    const slot = words[(peerAt(peer) + PEER.current) >> 2]! - 1;
+    if (slot < 0) return null;
+    const at = keypairAt(slot);
+    const received = doubles[(at + KEYPAIR.received) >> 3]!;
+    if (received === 0) return null;
+    const window = (at + KEYPAIR.replay) >> 2;
+    const expected = newestCounter(words, window) + 1;
+    return expected <= received ? 0 : (expected - received) / expected;
+  }
+
+  #command(peer: number, command: number): void {
+    Atomics.or(this.#shared.atomics, (peerAt(peer) + PEER.commands) >> 2, command);
+  }
+
+  #clear(at: number): void {
+    const { atomics, bytes } = this.#shared;
+    Atomics.store(atomics, (at + KEYPAIR.state) >> 2, 0);
+    Atomics.add(atomics, (at + KEYPAIR.generation) >> 2, 1);
+    bytes.fill(0, at + KEYPAIR.sendKey, at + KEYPAIR.receiveKey + 32);
+  }
+}
+
+/** 16 address bytes; IPv4 is mapped into `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
+export function mapped(ip: Ip): Uint8Array {
+  const bytes = parseIp(ip);
+  assert(bytes !== null, `address ${ip} is not canonical`);
+  if (bytes.length === 16) return bytes;
+  const out = new Uint8Array(16);
+  out[10] = out[11] = 0xff;
+  out.set(bytes, 12);
+  return out;
+}
+
+/** The address in 16 bytes, as IPv4 when it is mapped. */
+export function unmapped(bytes: Uint8Array): Ip {
+  const isMapped = bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff &&
+    bytes[11] === 0xff;
+  return formatIp(isMapped ? bytes.slice(12) : bytes.slice(0, 16));
+}

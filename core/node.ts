@@ -1,0 +1,279 @@
+/**
+ * This machine in the mesh: which peers exist, where they are, what they are called.
+ *
+ * Owns the control client (what the coordinator says, verified) and the device (sessions with
+ * peers), and keeps the second in step with the first. Everything goes on from the last netmap when
+ * no coordinator answers.
+ * @module
+ */
+import { assert } from "./assert.ts";
+import { fromBase64, toBase64 } from "./bytes.ts";
+import type { ControlClient, ControlEffect, ControlEvent } from "./control/client.ts";
+import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
+import { MAX_PEERS } from "./dataplane/layout.ts";
+import type { PeerId } from "./ids.ts";
+import { type Endpoint, formatIp, type Ip, parseIp, type Prefix } from "./ip.ts";
+import type { Machine, Millis } from "./machine.ts";
+import type { Route } from "./route/lpm.ts";
+import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
+
+/** A plain WireGuard peer from the configuration, which no coordinator knows. */
+export interface StaticPeer {
+  readonly name: string;
+  readonly publicKey: Uint8Array;
+  readonly presharedKey: Uint8Array | null;
+  readonly allowedIps: readonly Prefix[];
+  readonly endpoint: Endpoint | null;
+  readonly persistentKeepaliveMs: number | null;
+}
+
+/** A peer that has a slot in the data plane. */
+export interface NodePeer {
+  readonly slot: PeerSlot;
+  /** Null for a {@link StaticPeer}. */
+  readonly id: PeerId | null;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly addresses: readonly Ip[];
+  readonly wireguardKey: string;
+  readonly allowedIps: readonly Prefix[];
+}
+
+/** A name as the DNS zone wants it. */
+export interface NamedNode {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly addresses: readonly Ip[];
+}
+
+export type NodeEvent =
+  | { readonly type: "tick" }
+  | { readonly type: "device"; readonly event: DeviceEvent }
+  | { readonly type: "control"; readonly event: ControlEvent };
+
+export type NodeEffect =
+  | DeviceEffect
+  | ControlEffect
+  /** A slot came into use or went out of it; the table must follow before other effects. */
+  | { readonly type: "peer-added"; readonly peer: NodePeer }
+  | { readonly type: "peer-removed"; readonly peer: NodePeer }
+  | { readonly type: "routes"; readonly routes: readonly Route[] }
+  /** Names changed; `coordinators` are names among `nodes`. */
+  | {
+    readonly type: "names";
+    readonly nodes: readonly NamedNode[];
+    readonly coordinators: readonly string[];
+  }
+  /** Netmap and pins changed: keep them on disk. */
+  | { readonly type: "save" };
+
+export interface NodeOptions {
+  /** This node's own id: its record is in the netmap but it is no peer of itself. */
+  readonly id: PeerId;
+  readonly device: Device;
+  readonly control: ControlClient;
+  readonly staticPeers: readonly StaticPeer[];
+}
+
+/** One node; its shell performs the effects. */
+export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
+  readonly device: Device;
+  readonly control: ControlClient;
+  readonly #id: PeerId;
+  readonly #peers = new Map<PeerSlot, NodePeer>();
+  readonly #slots = new Map<PeerId, PeerSlot>();
+  readonly #staticPeers: readonly StaticPeer[];
+  readonly #freeSlots: PeerSlot[] = [];
+  #nextSlot = 0;
+  #isStarted = false;
+
+  constructor(options: NodeOptions) {
+    this.#id = options.id;
+    this.device = options.device;
+    this.control = options.control;
+    this.#staticPeers = options.staticPeers;
+  }
+
+  get deadline(): Millis {
+    if (!this.#isStarted) return -Infinity;
+    return Math.min(this.device.deadline, this.control.deadline);
+  }
+
+  /** Peers by slot. */
+  get peers(): ReadonlyMap<PeerSlot, NodePeer> {
+    return this.#peers;
+  }
+
+  /** The slot of a mesh peer. */
+  slotOf(id: PeerId): PeerSlot | undefined {
+    return this.#slots.get(id);
+  }
+
+  /** Verified facts of a mesh peer, oneself included. */
+  meshPeer(id: PeerId): MeshPeer | undefined {
+    return this.control.view.peers.get(id);
+  }
+
+  /** The first event starts the node with the peers that are known from before. */
+  handle(event: NodeEvent, now: Millis): NodeEffect[] {
+    const effects: NodeEffect[] = [];
+    if (!this.#isStarted) this.#start(now, effects);
+    switch (event.type) {
+      case "tick":
+        this.#device({ type: "tick" }, now, effects);
+        this.#control({ type: "tick" }, now, effects);
+        break;
+      case "device":
+        this.#device(event.event, now, effects);
+        break;
+      case "control":
+        this.#control(event.event, now, effects);
+        break;
+    }
+    return effects;
+  }
+
+  #start(now: Millis, effects: NodeEffect[]): void {
+    this.#isStarted = true;
+    for (const peer of this.#staticPeers) this.#addStatic(peer, now, effects);
+    for (const peer of this.control.view.peers.values()) this.#upsert(peer, now, effects);
+    this.#publish(effects);
+  }
+
+  #device(event: DeviceEvent, now: Millis, effects: NodeEffect[]): void {
+    for (const effect of this.device.handle(event, now)) {
+      effects.push(effect);
+      // A handshake that begins without a proven endpoint: ask the peer to send from its side too.
+      if (effect.type === "transmit" && event.type === "session-wanted") {
+        const id = this.#peers.get(event.peer)?.id;
+        if (id) this.#control({ type: "call", peer: id }, now, effects);
+      }
+    }
+  }
+
+  #control(event: ControlEvent, now: Millis, effects: NodeEffect[]): void {
+    for (const effect of this.control.handle(event, now)) {
+      effects.push(effect);
+      if (effect.type === "netmap-changed") this.#follow(effect.changes, now, effects);
+      if (effect.type === "called") this.#called(effect.peer, effect.endpoints, now, effects);
+    }
+  }
+
+  /** Brings device, routes and names in step with the netmap. */
+  #follow(changes: NetmapChanges, now: Millis, effects: NodeEffect[]): void {
+    for (const id of changes.removed) this.#remove(id, now, effects);
+    let isRenamed = changes.removed.length > 0;
+    for (const peer of changes.upserted) {
+      if (this.#upsert(peer, now, effects)) isRenamed = true;
+    }
+    if (isRenamed || changes.upserted.some(({ id }) => id === this.#id)) this.#publish(effects);
+    effects.push({ type: "save" });
+  }
+
+  /** A peer wants a session with this node: open the way from here. */
+  #called(
+    id: PeerId,
+    endpoints: readonly Endpoint[],
+    now: Millis,
+    effects: NodeEffect[],
+  ): void {
+    const peer = this.#slots.get(id);
+    if (peer === undefined) return;
+    const known = this.control.view.peers.get(id)?.endpoints ?? [];
+    const all = [...new Set([...endpoints, ...known])];
+    this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
+  }
+
+  /** Adds or updates a peer; true when its name, addresses or key changed. */
+  #upsert(mesh: MeshPeer, now: Millis, effects: NodeEffect[]): boolean {
+    if (mesh.id === this.#id) return false;
+    const slot = this.#slots.get(mesh.id);
+    if (slot === undefined) return this.#add(mesh, now, effects);
+
+    const endpoints = mesh.endpoints;
+    this.#device({ type: "set-endpoints", peer: slot, endpoints }, now, effects);
+    const before = this.#peers.get(slot)!;
+    const after = peerOf(slot, mesh);
+    if (JSON.stringify(facts(before)) === JSON.stringify(facts(after))) return false;
+    this.#peers.set(slot, after);
+    return true;
+  }
+
+  #add(mesh: MeshPeer, now: Millis, effects: NodeEffect[]): boolean {
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+    if (slot >= MAX_PEERS) {
+      this.#nextSlot--;
+      return false;
+    }
+    const peer = peerOf(slot, mesh);
+    this.#peers.set(slot, peer);
+    this.#slots.set(mesh.id, slot);
+    effects.push({ type: "peer-added", peer });
+    const options = { publicKey: fromBase64(peer.wireguardKey), endpoints: mesh.endpoints };
+    this.#device({ type: "add-peer", peer: slot, options }, now, effects);
+    return true;
+  }
+
+  #addStatic(config: StaticPeer, now: Millis, effects: NodeEffect[]): void {
+    const slot = this.#nextSlot++;
+    assert(slot < MAX_PEERS, "the configuration holds fewer peers than there are slots");
+    const addresses = config.allowedIps.filter(({ bytes, bits }) => bits === bytes.length * 8);
+    const peer: NodePeer = {
+      slot,
+      id: null,
+      name: config.name,
+      aliases: [],
+      addresses: addresses.map(({ bytes }) => formatIp(bytes)),
+      wireguardKey: toBase64(config.publicKey),
+      allowedIps: config.allowedIps,
+    };
+    this.#peers.set(slot, peer);
+    effects.push({ type: "peer-added", peer });
+    const options = {
+      publicKey: config.publicKey,
+      endpoints: config.endpoint ? [config.endpoint] : [],
+      ...(config.presharedKey ? { presharedKey: config.presharedKey } : {}),
+      ...(config.persistentKeepaliveMs !== null
+        ? { persistentKeepaliveMs: config.persistentKeepaliveMs }
+        : {}),
+    };
+    this.#device({ type: "add-peer", peer: slot, options }, now, effects);
+  }
+
+  #remove(id: PeerId, now: Millis, effects: NodeEffect[]): void {
+    const slot = this.#slots.get(id);
+    if (slot === undefined) return;
+    this.#device({ type: "remove-peer", peer: slot }, now, effects);
+    effects.push({ type: "peer-removed", peer: this.#peers.get(slot)! });
+    this.#peers.delete(slot);
+    this.#slots.delete(id);
+    this.#freeSlots.push(slot);
+  }
+
+  /** Tells routes and names anew. */
+  #publish(effects: NodeEffect[]): void {
+    const routes = [...this.#peers.values()].flatMap((peer) =>
+      peer.allowedIps.map((prefix) => ({ prefix, value: peer.slot }))
+    );
+    effects.push({ type: "routes", routes });
+    const { view } = this.control;
+    const own = view.peers.get(this.#id)?.record;
+    const nodes = [...(own ? [own] : []), ...this.#peers.values()];
+    const coordinators = view.coordinators.flatMap((id) => view.peers.get(id)?.record.name ?? []);
+    effects.push({ type: "names", nodes, coordinators });
+  }
+}
+
+function peerOf(slot: PeerSlot, mesh: MeshPeer): NodePeer {
+  const { name, aliases, addresses, wireguardKey } = mesh.record;
+  const allowedIps = addresses.map((address) => {
+    const bytes = parseIp(address);
+    assert(bytes !== null, "the addresses of a verified record are canonical");
+    return { bytes, bits: bytes.length * 8 };
+  });
+  return { slot, id: mesh.id, name, aliases, addresses, wireguardKey, allowedIps };
+}
+
+function facts({ name, aliases, addresses, wireguardKey }: NodePeer): unknown {
+  return [name, aliases, addresses, wireguardKey];
+}

@@ -1,0 +1,65 @@
+/**
+ * Addresses and state of the mesh interface, by the `ip` tool (iproute2).
+ *
+ * Addresses carry the mesh's prefix, so the kernel makes the routes and removes both with the
+ * interface; nothing has to be undone.
+ * @module
+ */
+import { errorMessage, MeshError } from "../../errors.ts";
+import { parsePrefix, type Prefix } from "../../ip.ts";
+
+/** What the interface shall look like. */
+export interface InterfaceSettings {
+  readonly name: string;
+  readonly mtu: number;
+  /** Addresses with the length of the mesh prefix, e.g. `172.30.0.5/16`. */
+  readonly addresses: readonly string[];
+}
+
+/** Room for one burst of TCP; the kernel's default for a TUN is 500 packets. */
+const QUEUE_LENGTH = 1000;
+
+/**
+ * Sets MTU and addresses and brings the interface up.
+ *
+ * @throws {MeshError} `system` with what `ip` said.
+ */
+export async function configureInterface(settings: InterfaceSettings): Promise<void> {
+  const { name, mtu, addresses } = settings;
+  await ip(["link", "set", "dev", name, "mtu", `${mtu}`, "txqueuelen", `${QUEUE_LENGTH}`, "up"]);
+  for (const address of addresses) {
+    const isIpv6 = address.includes(":");
+    // A kernel without IPv6 still carries the IPv4 mesh.
+    const add = ["address", "add", address, "dev", name, ...(isIpv6 ? ["nodad"] : [])];
+    try {
+      await ip(add);
+    } catch (error) {
+      if (!isIpv6) throw error;
+    }
+  }
+}
+
+/** Prefixes that this machine already routes, other than by default; for choosing a free range. */
+export async function localPrefixes(): Promise<Prefix[]> {
+  const text = await ip(["-json", "route", "show", "table", "main"]);
+  const routes = JSON.parse(text || "[]") as { dst: string }[];
+  return routes.flatMap(({ dst }) => {
+    const prefix = dst === "default" ? null : parsePrefix(dst);
+    return prefix ? [prefix] : [];
+  });
+}
+
+async function ip(args: string[]): Promise<string> {
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command("ip", { args, stdin: "null" }).output();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new MeshError("system", `Cannot run ip: ${errorMessage(error)}`, {
+      hint: "Install it, for example with: apt-get install iproute2",
+    });
+  }
+  if (output.success) return new TextDecoder().decode(output.stdout);
+  const said = new TextDecoder().decode(output.stderr).trim();
+  throw new MeshError("system", `Cannot run "ip ${args.join(" ")}": ${said}`);
+}

@@ -1,0 +1,60 @@
+/**
+ * A TUN device: the network interface whose packets this program carries (Linux, tun(4)).
+ *
+ * The device lives as long as its file descriptor, so the kernel removes interface, addresses and
+ * routes by itself when the process ends, however it ends.
+ * @module
+ */
+import { MeshError } from "../../errors.ts";
+import { check, cString, describeErrno, ERRNO, libc } from "./libc.ts";
+
+const O_RDWR = 2, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
+const TUNSETIFF = 0x400454can, IFF_TUN = 1, IFF_NO_PI = 0x1000;
+const IFNAMSIZ = 16, IFREQ_SIZE = 40;
+
+/** An open TUN device. */
+export interface TunDevice {
+  readonly fd: number;
+  /** The interface's name. */
+  readonly name: string;
+  close(): void;
+}
+
+/**
+ * Creates the interface `name`; the caller configures addresses and brings it up.
+ *
+ * @throws {MeshError} `privilege-missing` without the right to; `already-running` when another
+ * program holds an interface of that name; `unsupported` where the kernel has no TUN driver.
+ */
+export function openTun(name: string): TunDevice {
+  if (name.length === 0 || name.length >= IFNAMSIZ) {
+    throw new MeshError("config-invalid", `Cannot create interface "${name}": 1 to 15 characters`);
+  }
+  const { symbols, errno } = libc();
+  const fd = symbols.open(cString("/dev/net/tun"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 && (errno() === ERRNO.ENOENT || errno() === ERRNO.ENODEV)) {
+    throw new MeshError("unsupported", "Cannot open /dev/net/tun: the TUN driver is missing", {
+      hint: "Load it with: modprobe tun (in a container, pass --device /dev/net/tun)",
+    });
+  }
+  check("open /dev/net/tun", fd);
+  const request = new Uint8Array(IFREQ_SIZE);
+  request.set(new TextEncoder().encode(name));
+  new DataView(request.buffer).setInt16(IFNAMSIZ, IFF_TUN | IFF_NO_PI, true);
+  if (symbols.ioctl(fd, TUNSETIFF, request) < 0) {
+    const number = errno();
+    symbols.close(fd);
+    if (number === ERRNO.EBUSY) {
+      throw new MeshError("already-running", `Cannot create interface ${name}: it is in use`, {
+        hint: "Stop the other program, or choose another name with --interface",
+      });
+    }
+    const denied = number === ERRNO.EPERM || number === ERRNO.EACCES;
+    throw new MeshError(
+      denied ? "privilege-missing" : "system",
+      `Cannot create interface ${name}: ${describeErrno(number)}`,
+      denied ? { hint: "Run the command as root, for example with sudo" } : {},
+    );
+  }
+  return { fd, name, close: () => void symbols.close(fd) };
+}

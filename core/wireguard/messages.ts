@@ -1,0 +1,56 @@
+/**
+ * The four messages, as offsets; all integers little-endian (WireGuard paper, section 5.4).
+ *
+ * ```
+ * initiation  1 | 000 | sender 4 | ephemeral 32 | static 32+16 | timestamp 12+16 | mac1 16 | mac2 16
+ * response    2 | 000 | sender 4 | receiver 4 | ephemeral 32 | empty 0+16 | mac1 16 | mac2 16
+ * cookie      3 | 000 | receiver 4 | nonce 24 | cookie 16+16
+ * transport   4 | 000 | receiver 4 | counter 8 | packet n+16
+ * ```
+ * @module
+ */
+
+export const INITIATION = {
+  type: 1,
+  sender: 4,
+  noise: 8,
+  mac1: 116,
+  mac2: 132,
+  size: 148,
+} as const;
+export const RESPONSE = {
+  type: 2,
+  sender: 4,
+  receiver: 8,
+  noise: 12,
+  mac1: 60,
+  mac2: 76,
+  size: 92,
+} as const;
+export const COOKIE = { type: 3, receiver: 4, nonce: 8, cookie: 32, size: 64 } as const;
+
+/** Type of a handshake message of the right size with zero reserved bytes, or 0. */
+export function handshakeType(bytes: Uint8Array): 0 | 1 | 2 | 3 {
+  if (bytes.length < 4 || bytes[1] !== 0 || bytes[2] !== 0 || bytes[3] !== 0) return 0;
+  if (bytes[0] === 1 && bytes.length === INITIATION.size) return 1;
+  if (bytes[0] === 2 && bytes.length === RESPONSE.size) return 2;
+  if (bytes[0] === 3 && bytes.length === COOKIE.size) return 3;
+  return 0;
+}
+
+/** A message of `size` bytes with its type set. */
+export function newMessage(layout: { readonly type: number; readonly size: number }): Uint8Array {
+  const bytes = new Uint8Array(layout.size);
+  bytes[0] = layout.type;
+  return bytes;
+}
+
+/** Reads an unsigned 32-bit integer. */
+export function readIndex(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
+}
+
+/** Writes an unsigned 32-bit integer. */
+export function writeIndex(bytes: Uint8Array, at: number, value: number): void {
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(at, value, true);
+}

@@ -1,0 +1,56 @@
+/**
+ * TAI64N timestamps: they order the initiations of one peer, so that an old one cannot be replayed.
+ *
+ * A receiver refuses any that is not newer than the last. A sender must therefore never go back,
+ * even when its clock does or it restarts: {@link TimestampSource} keeps a watermark to persist.
+ * @see https://cr.yp.to/libtai/tai64.html
+ * @module
+ */
+
+/** TAI64 label of 1970-01-01 TAI, and the 10 s by which TAI was then ahead, as others count it. */
+const EPOCH_HIGH = 0x40000000;
+const EPOCH_LOW = 10;
+
+/** Timestamps are rounded to this, so that they do not reveal a precise clock (as others do). */
+const STEP_MS = 16;
+
+/** Encodes a wall time in whole milliseconds. */
+export function encodeTai64n(wallMs: number): Uint8Array {
+  const bytes = new Uint8Array(12);
+  const view = new DataView(bytes.buffer);
+  const seconds = Math.floor(wallMs / 1000) + EPOCH_LOW;
+  view.setUint32(0, EPOCH_HIGH + Math.floor(seconds / 2 ** 32));
+  view.setUint32(4, seconds >>> 0);
+  view.setUint32(8, (wallMs - Math.floor(wallMs / 1000) * 1000) * 1e6);
+  return bytes;
+}
+
+/** Whether timestamp `a` is later than `b`; both 12 bytes. */
+export function isNewer(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < 12; i++) {
+    if (a[i] !== b[i]) return a[i]! > b[i]!;
+  }
+  return false;
+}
+
+/** Gives timestamps that only grow. */
+export class TimestampSource {
+  #last: number;
+
+  /** @param watermark What {@link watermark} was at some time after the last use, or 0. */
+  constructor(watermark = 0) {
+    this.#last = watermark;
+  }
+
+  /** The next timestamp, at least one step after the last whatever the clock says. */
+  next(wallMs: number): Uint8Array {
+    const rounded = Math.floor(wallMs / STEP_MS) * STEP_MS;
+    this.#last = Math.max(rounded, this.#last + STEP_MS);
+    return encodeTai64n(this.#last);
+  }
+
+  /** Wall milliseconds of the newest timestamp given out. */
+  get watermark(): number {
+    return this.#last;
+  }
+}

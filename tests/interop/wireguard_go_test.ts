@@ -1,0 +1,88 @@
+/**
+ * Our nodes and wireguard-go.
+ * @module
+ */
+import { strict as assert } from "node:assert";
+import { meshTest } from "../e2e/lab/mesh.ts";
+import type { Lan } from "../e2e/lab/topology.ts";
+import { PingStream } from "../e2e/lab/traffic.ts";
+import { interopTests, type StockMachine } from "./scenario.ts";
+import {
+  generateKeyPair,
+  type StockDevice,
+  WireGuardGo,
+  wireguardPeersConfig,
+} from "./wireguard.ts";
+
+const needs = { tools: ["wireguard-go", "wg", "iperf3"] } as const;
+
+/** A machine on the lab's network that runs wireguard-go. */
+async function bootWireGuardGo(lan: Lan): Promise<StockMachine> {
+  const host = await lan.add("stock");
+  let running: WireGuardGo | null = null;
+  return {
+    ip4: host.ip4,
+    async start(device: StockDevice) {
+      await running?.[Symbol.asyncDispose]();
+      return running = await WireGuardGo.start(host.namespace, device);
+    },
+    shell: (script) => host.namespace.run(["sh", "-c", script]),
+    async [Symbol.asyncDispose]() {
+      await running?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+interopTests({ name: "wireguard-go", needs, boot: bootWireGuardGo });
+
+const keys = generateKeyPair();
+
+meshTest({
+  name: "replayed handshakes and data change nothing, wherever they come from",
+  needs,
+  mesh: {
+    nodes: [],
+    start: {
+      c: { config: wireguardPeersConfig({ publicKey: keys.publicKey, ip4: "10.55.0.2" }) },
+    },
+  },
+  run: async (mesh) => {
+    const node = mesh.coordinator;
+    const middle = await mesh.lan.add("m");
+    const device = await mesh.lan.add("stock");
+    const { udpPort } = await node.mustStatus();
+    await using recorder = middle.namespace.deno("tests/e2e/lab/udp_recorder.ts", [
+      ...["40000", node.host.ip4, `${udpPort}`],
+    ]);
+    const [, port] = await recorder.waitForOutput(/upstream (\d+)/);
+    const { ip4 } = await node.addresses();
+    await using stock = await WireGuardGo.start(device.namespace, {
+      privateKey: keys.privateKey,
+      addresses: ["10.55.0.2/32"],
+      peers: [{
+        publicKey: await node.wireguardKey(),
+        allowedIps: [`${ip4}/32`],
+        endpoint: `${middle.ip4}:40000`,
+      }],
+    });
+    await using stream = await PingStream.start(device.namespace, ip4, 20);
+    const handshakeAt = (await stock.peer()).lastHandshakeAt;
+    const stockReport = async () => {
+      const { peers, drops } = await node.mustStatus();
+      return { peer: peers.find((peer) => peer.name === "stock")!, drops };
+    };
+    const before = await stockReport();
+    for (let round = 0; round < 3; round++) {
+      recorder.kill("SIGUSR1");
+      await stream.waitForReply();
+    }
+    await recorder.waitForOutput(/(replayed \d+\s+){3}/);
+    await stream.waitForReply();
+
+    const after = await stockReport();
+    assert.equal(after.peer.endpoint, `${middle.ip4}:${port}`, "the attacker does not become it");
+    assert.equal((await stock.peer()).lastHandshakeAt, handshakeAt, "no session was replaced");
+    assert.ok((after.drops.replay ?? 0) > (before.drops.replay ?? 0), "replays are counted");
+    assert.equal(stream.lost(), 0);
+  },
+});
