@@ -7,6 +7,7 @@ import type { z } from "zod";
 import type { ConfigFiles } from "./config_files.ts";
 import type { Contexts } from "./contexts.ts";
 import type { ControlClient } from "./control_client.ts";
+import type { GlobalOptions } from "./globals.ts";
 import type { Host } from "./host.ts";
 import type { Output } from "./output.ts";
 
@@ -46,24 +47,17 @@ export interface Permissions {
   readonly ffi?: true;
 }
 
-/** Options that every command takes. */
-export interface GlobalOptions {
-  readonly json: boolean;
-  readonly help: boolean;
-  readonly config: string | null;
-  readonly logLevel: string | null;
-  readonly context: string | null;
-  readonly identity: string | null;
-  readonly stateDir: string | null;
-}
-
 /** What a command runs with; everything that is costly is made when it is first asked for. */
 export interface CommandContext {
   readonly globals: GlobalOptions;
   readonly host: Host;
   readonly out: Output;
+  /** Where the daemon of the chosen context listens. */
+  socketPath(): Promise<string>;
   /** The daemon of the chosen context. */
   daemon(): Promise<ControlClient>;
+  /** All commands, for what is made of their declarations. */
+  commands(): Promise<Command[]>;
   /** Named contexts of this user. */
   contexts(): Promise<Contexts>;
   /** Finds, reads and merges configuration. */
@@ -91,8 +85,14 @@ export interface CommandDeclaration<Input extends z.ZodObject> {
   readonly permissions: Permissions;
   /** Left out of help, completion and reference pages. */
   readonly hidden?: boolean;
-  /** Does the work. @throws {MeshError} which `cli/mod.ts` maps to an exit status. */
-  run(input: z.infer<Input>, context: CommandContext): Promise<void>;
+  /** What it may do besides with such an input, e.g. what a file that it names asks for. */
+  permissionsFor?(input: z.infer<Input>, context: CommandContext): Promise<Permissions>;
+  /**
+   * Does the work; resolves to the exit status where that is not 0.
+   *
+   * @throws {MeshError} which `cli/mod.ts` maps to an exit status.
+   */
+  run(input: z.infer<Input>, context: CommandContext): Promise<number | void>;
 }
 
 /** What {@link defineGroup} takes. */
@@ -117,8 +117,10 @@ export interface Command {
   readonly hidden: boolean;
   /** Empty for a command, what a group holds otherwise. */
   readonly subcommands: readonly Command[];
-  /** Runs with an input that {@link Command.input} has accepted. */
-  run(input: unknown, context: CommandContext): Promise<void>;
+  /** All that it may do with an input that {@link Command.input} has accepted. */
+  permissionsFor(input: unknown, context: CommandContext): Promise<Permissions>;
+  /** Runs with an input that {@link Command.input} has accepted; resolves to the exit status. */
+  run(input: unknown, context: CommandContext): Promise<number>;
 }
 
 /** Declares a command; `run` receives what its `input` schema yields. */
@@ -135,7 +137,11 @@ export function defineCommand<Input extends z.ZodObject>(
     permissions: declaration.permissions,
     hidden: declaration.hidden ?? false,
     subcommands: [],
-    run: (input, context) => declaration.run(input as z.infer<Input>, context),
+    async permissionsFor(input, context) {
+      const more = await declaration.permissionsFor?.(input as z.infer<Input>, context);
+      return { ...declaration.permissions, ...more };
+    },
+    run: async (input, context) => await declaration.run(input as z.infer<Input>, context) ?? 0,
   };
 }
 
@@ -151,6 +157,7 @@ export function defineGroup(declaration: GroupDeclaration): Command {
     permissions: {},
     hidden: false,
     subcommands: declaration.subcommands,
-    run: () => Promise.resolve(),
+    permissionsFor: () => Promise.resolve({}),
+    run: () => Promise.resolve(0),
   };
 }

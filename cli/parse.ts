@@ -6,7 +6,7 @@
  */
 import { nearest } from "../core/config/nearest.ts";
 import { MeshError } from "../core/errors.ts";
-import type { GlobalOptions } from "./command.ts";
+import type { GlobalOptions } from "./globals.ts";
 import { GLOBAL_OPTIONS, type InputSpec, type OptionSpec } from "./options.ts";
 
 /** Values by input key; what was not given is not there. */
@@ -122,7 +122,7 @@ function takeLong(taking: Taking, word: string): number {
 function takeShort(taking: Taking, word: string): number {
   for (let i = 1; i < word.length; i++) {
     const option = taking.options.find((candidate) => candidate.short === word[i]);
-    if (!option) throw unknownOption(taking, `-${word[i]}`);
+    if (!option) throw unknownOption(taking, i === 1 && word.length > 6 ? word : `-${word[i]}`);
     if (option.kind !== "flag") return takeValue(taking, option, word.slice(i + 1) || null);
     taking.values[option.key] = true;
   }

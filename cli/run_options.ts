@@ -63,7 +63,6 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly interfaceName: string;
   /** Bytes. */
   readonly mtu: number;
-  readonly heartbeatIntervalMs: number;
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
 }

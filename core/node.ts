@@ -75,6 +75,12 @@ export interface NodeOptions {
   readonly staticPeers: readonly StaticPeer[];
 }
 
+/**
+ * Sessions with so many peers are made before anything is sent, so that the first packet to any of
+ * them finds one; in a larger mesh they are made on demand, or their number would grow as its square.
+ */
+const WARM_PEERS = 16;
+
 /** One node; its shell performs the effects. */
 export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
@@ -84,6 +90,8 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly #slots = new Map<PeerId, PeerSlot>();
   readonly #staticPeers: readonly StaticPeer[];
   readonly #freeSlots: PeerSlot[] = [];
+  /** Which run of each peer was greeted last. */
+  readonly #greeted = new Map<PeerId, string>();
   #nextSlot = 0;
   #isStarted = false;
 
@@ -167,7 +175,25 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       if (this.#upsert(peer, now, effects)) isRenamed = true;
     }
     if (isRenamed || changes.upserted.some(({ id }) => id === this.#id)) this.#publish(effects);
+    for (const peer of changes.upserted) this.#greet(peer, now, effects);
     effects.push({ type: "save" });
+  }
+
+  /**
+   * A peer came online or restarted: make a session with it. One of the two does it, so that they
+   * need not cross.
+   */
+  #greet(peer: MeshPeer, now: Millis, effects: NodeEffect[]): void {
+    const slot = this.#slots.get(peer.id);
+    if (slot === undefined || !peer.online || this.#greeted.get(peer.id) === peer.bootId) return;
+    const hasRestarted = this.#greeted.has(peer.id);
+    this.#greeted.set(peer.id, peer.bootId);
+    const hasSession = this.device.report(slot)?.state === "up";
+    if (hasSession && hasRestarted) {
+      this.#device({ type: "peer-restarted", peer: slot }, now, effects);
+    } else if (!hasSession && this.#greeted.size <= WARM_PEERS && this.#id < peer.id) {
+      this.#device({ type: "session-wanted", peer: slot }, now, effects);
+    }
   }
 
   /** A peer wants a session with this node: open the way from here. */
@@ -247,6 +273,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     effects.push({ type: "peer-removed", peer: this.#peers.get(slot)! });
     this.#peers.delete(slot);
     this.#slots.delete(id);
+    this.#greeted.delete(id);
     this.#freeSlots.push(slot);
   }
 

@@ -18,6 +18,8 @@ export interface SourceFile {
 export interface Import {
   readonly specifier: string;
   readonly isTypeOnly: boolean;
+  /** `import()`: happens when it is called, not when the module is loaded. */
+  readonly isDynamic: boolean;
 }
 
 const SOURCE_FOLDERS = [
@@ -83,22 +85,25 @@ export function importsOf(text: string): Import[] {
   const source = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
   const found: Import[] = [];
   for (const match of source.matchAll(/^(?:import|export)\b([^;"']*?)\bfrom "([^"]+)"/gm)) {
-    found.push({ specifier: match[2]!, isTypeOnly: isTypeClause(match[1]!) });
+    found.push({ specifier: match[2]!, isTypeOnly: isTypeClause(match[1]!), isDynamic: false });
   }
   for (const match of source.matchAll(/^import "([^"]+)"/gm)) {
-    found.push({ specifier: match[1]!, isTypeOnly: false });
+    found.push({ specifier: match[1]!, isTypeOnly: false, isDynamic: false });
   }
   for (const match of source.matchAll(/\bimport\(\s*"([^"]+)"/g)) {
-    found.push({ specifier: match[1]!, isTypeOnly: false });
+    found.push({ specifier: match[1]!, isTypeOnly: false, isDynamic: true });
   }
   return found;
 }
 
-/** Groups of files that import each other in a circle, one sentence each. */
+/**
+ * Groups of files that import each other in a circle, one sentence each. A dynamic import does not
+ * close a circle: it is how a list can name what reads the list.
+ */
 export function cycles(files: readonly SourceFile[]): string[] {
   const graph = new Map(files.map(({ path, text }) => [
     path,
-    importsOf(text).filter(({ specifier }) => specifier.startsWith("."))
+    importsOf(text).filter((each) => each.specifier.startsWith(".") && !each.isDynamic)
       .map(({ specifier }) => resolve(path, specifier)),
   ]));
   const done = new Set<string>();

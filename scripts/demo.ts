@@ -12,7 +12,8 @@ import { Node, prefetch } from "../tests/e2e/lab/node.ts";
 import { waitFor } from "../tests/e2e/lab/process.ts";
 import { Lan } from "../tests/e2e/lab/topology.ts";
 import { download, ping, serveBulk, waitForPing } from "../tests/e2e/lab/traffic.ts";
-import { whySkip } from "../tests/skip.ts";
+import { missingPackages, whySkip } from "../tests/skip.ts";
+import { installPackages, mayInstall } from "./system_packages.ts";
 
 const DOWNLOAD_BYTES = 256 << 20;
 
@@ -156,6 +157,10 @@ async function showDownload(
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ args: Deno.args, options: { json: { type: "boolean" } } });
+  if (mayInstall() && missingPackages().length > 0) {
+    console.error(`Installing what the demo needs: ${missingPackages().join(" ")}`);
+    await installPackages(missingPackages());
+  }
   const missing = whySkip();
   if (missing !== null) {
     console.error(`Cannot run the demo: ${missing}`);
@@ -165,8 +170,9 @@ async function main(): Promise<number> {
     }
     return 1;
   }
+  let ending: Promise<void> | null = null;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(signal, () => removeOwn().finally(() => Deno.exit(130)));
+    Deno.addSignalListener(signal, () => ending ??= removeOwn().finally(() => Deno.exit(130)));
   }
   const stage = new Stage(values.json ?? false);
   try {
@@ -177,6 +183,8 @@ async function main(): Promise<number> {
     if (values.json) console.log(JSON.stringify(report));
     return 0;
   } catch (error) {
+    // What fails because a signal took the machines away needs no explanation.
+    if (ending !== null) await ending;
     console.error(error);
     await removeOwn();
     return 1;

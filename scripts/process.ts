@@ -25,6 +25,8 @@ export interface Run {
 }
 
 const GRACE_MS = 10_000;
+/** How long to read on after the child has ended. */
+const PIPE_MS = 2_000;
 
 /** Runs a command in the repository's root. */
 export async function run(what: Run): Promise<Finished> {
@@ -54,8 +56,9 @@ export async function run(what: Run): Promise<Finished> {
   // A grandchild may hold the pipes open; what counts is that the child itself has ended.
   const copies = [tee(child.stdout, show(Deno.stdout)), tee(child.stderr, show(Deno.stderr))];
   const { code } = await child.status;
+  const patience = new Promise((resolve) => timers.push(setTimeout(resolve, PIPE_MS)));
+  await Promise.race([Promise.all(copies), patience]);
   timers.forEach((timer) => clearTimeout(timer));
-  await Promise.race([Promise.all(copies), new Promise((resolve) => setTimeout(resolve, 2_000))]);
   return { code, output, ms: performance.now() - started, isTimedOut };
 }
 

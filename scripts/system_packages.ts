@@ -46,6 +46,11 @@ export function missingPackages(): string[] {
   return missing;
 }
 
+/** The Debian package of a program in the list. */
+export function packageOf(program: string): string {
+  return REQUIREMENTS.find((each) => each.program === program)?.package ?? program;
+}
+
 /** Whether this user may install packages on this machine. */
 export function mayInstall(): boolean {
   return Deno.build.os === "linux" && Deno.uid() === 0 && isInstalled("apt-get");

@@ -98,6 +98,8 @@ Deno.test("cycles() finds circles of any length and only those", () => {
     ["Cycle: a.ts -> b.ts -> c.ts -> a.ts"],
   );
   assert.equal(cycles([file("a.ts", "a.ts")]).length, 1);
+  const lazy = { path: "a.ts", text: 'const b = () => import("./b.ts");' };
+  assert.deepEqual(cycles([lazy, file("b.ts", "a.ts")]), []);
 });
 
 Deno.test("importsOf() tells type imports from others", () => {

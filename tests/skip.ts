@@ -1,35 +1,16 @@
 /**
  * Which tests can run on this machine, and what is missing for the others.
  *
- * Tests on real kernels need root and some system programs. Missing programs are installed when that
- * is allowed (root, apt-get present, `TUNNELMESH_TEST_INSTALL` not `0`); otherwise the test is skipped
- * and its name says exactly what to install.
+ * Tests on real kernels need root and some system programs, which `deno task test` installs where it
+ * may. A test that cannot run is skipped, and its name says exactly what is missing.
  * @module
  */
-
-/** The Debian package of each program that a test may need. */
-const PACKAGES = {
-  busybox: "busybox-static",
-  curl: "curl",
-  ip: "iproute2",
-  iperf3: "iperf3",
-  modprobe: "kmod",
-  mount: "mount",
-  nft: "nftables",
-  ping: "iputils-ping",
-  "qemu-system-x86_64": "qemu-system-x86",
-  wg: "wireguard-tools",
-  "wireguard-go": "wireguard-go",
-  xz: "xz-utils",
-} as const;
-
-/** A program that a test can ask for. */
-export type Tool = keyof typeof PACKAGES;
+import { isInstalled, newestKernel, packageOf } from "../scripts/system_packages.ts";
 
 /** What a test cannot do without. */
 export interface Needs {
   /** Programs on the PATH. */
-  readonly tools?: readonly Tool[];
+  readonly tools?: readonly string[];
   /** A Linux kernel image in /boot with its modules, to boot in a virtual machine. */
   readonly kernelImage?: boolean;
 }
@@ -42,18 +23,25 @@ export interface LabTest {
   readonly run: () => Promise<void>;
 }
 
-const DIRECTORIES = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
 /** Programs without which there are no machines in the lab. */
-const LAB_TOOLS: readonly Tool[] = ["ip", "ping", "mount"];
+export const LAB_TOOLS: readonly string[] = ["ip", "ping", "mount"];
 
-/** Why tests in network namespaces cannot run here, or null. Installs what it may. */
+/** Why nothing that needs the lab can run here, or null. */
 export function whySkip(needs: Needs = {}): string | null {
   if (Deno.build.os !== "linux") return "needs Linux";
-  if (Deno.permissions.querySync({ name: "run" }).state !== "granted") return "needs --allow-run";
+  if (Deno.permissions.querySync({ name: "run" }).state !== "granted") return "needs --allow-all";
   if (Deno.uid() !== 0) return "needs root";
-  if (!exists("/dev/net/tun")) return "needs /dev/net/tun (modprobe tun)";
-  return missingPackages([...LAB_TOOLS, ...needs.tools ?? []], needs.kernelImage);
+  if (!isCharacterDevice("/dev/net/tun")) return "needs /dev/net/tun";
+  const packages = missingPackages(needs);
+  return packages.length === 0 ? null : `needs: apt-get install ${packages.join(" ")}`;
+}
+
+/** The Debian packages to install for that, each once. */
+export function missingPackages(needs: Needs = {}): string[] {
+  const tools = [...LAB_TOOLS, ...needs.tools ?? []];
+  const packages = tools.filter((tool) => !isInstalled(tool)).map(packageOf);
+  if (needs.kernelImage && newestKernel() === null) packages.push("linux-image-amd64");
+  return [...new Set(packages)];
 }
 
 /** Registers a test that needs root and system programs, or a skipped one that says why. */
@@ -66,67 +54,9 @@ export function labTest(test: LabTest): void {
   });
 }
 
-/** Names what to install, or null when all is there (or could be installed just now). */
-function missingPackages(tools: readonly Tool[], kernelImage = false): string | null {
-  const missing = () => {
-    const packages: string[] = tools.filter((tool) => !isInstalled(tool)).map((t) => PACKAGES[t]);
-    if (kernelImage && newestKernel() === null) packages.push(`linux-image-${debianArch()}`);
-    return [...new Set(packages)];
-  };
-  let packages = missing();
-  if (packages.length > 0 && mayInstall()) {
-    install(packages);
-    packages = missing();
-  }
-  return packages.length === 0 ? null : `needs: apt-get install ${packages.join(" ")}`;
-}
-
-/** Whether a program is on the usual path; root's own PATH may lack the sbin directories. */
-export function isInstalled(tool: string): boolean {
-  return [...(Deno.env.get("PATH") ?? "").split(":"), ...DIRECTORIES]
-    .some((directory) => directory !== "" && exists(`${directory}/${tool}`));
-}
-
-/** The newest kernel release that has both an image in /boot and modules, or null. */
-export function newestKernel(): string | null {
-  if (!exists("/boot")) return null;
-  const releases = [...Deno.readDirSync("/boot")]
-    .filter((entry) => entry.name.startsWith("vmlinuz-"))
-    .map((entry) => entry.name.slice("vmlinuz-".length))
-    .filter((release) => exists(`/lib/modules/${release}/modules.dep`));
-  return releases.sort((a, b) => a.localeCompare(b, "en", { numeric: true })).at(-1) ?? null;
-}
-
-let installTried = false;
-
-function mayInstall(): boolean {
-  return !installTried && Deno.env.get("TUNNELMESH_TEST_INSTALL") !== "0" &&
-    isInstalled("apt-get");
-}
-
-function install(packages: readonly string[]): void {
-  installTried = true;
-  console.error(`Installing for the tests: ${packages.join(" ")}`);
-  const apt = (...args: string[]) =>
-    new Deno.Command("apt-get", {
-      args,
-      env: { DEBIAN_FRONTEND: "noninteractive" },
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).outputSync().success;
-  const wanted = ["install", "-y", "--no-install-recommends", ...packages];
-  if (!apt(...wanted)) apt("update") && apt(...wanted);
-}
-
-function debianArch(): string {
-  return Deno.build.arch === "aarch64" ? "arm64" : "amd64";
-}
-
-function exists(path: string): boolean {
+function isCharacterDevice(path: string): boolean {
   try {
-    Deno.statSync(path);
-    return true;
+    return Deno.statSync(path).isCharDevice === true;
   } catch {
     return false;
   }

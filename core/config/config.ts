@@ -36,7 +36,6 @@ export interface PeerConfig {
   readonly stateDir: string | null;
   readonly controlSocket: string | null;
   readonly udpPort: number;
-  readonly heartbeatIntervalMs: number;
   /** Null until chosen by the caller, which may name it by context. */
   readonly interfaceName: string | null;
   /** Bytes. */

@@ -93,9 +93,9 @@ export const coordinatorFields = {
     example: "/etc/letsencrypt/live/mesh.example.com/privkey.pem",
   }),
   heartbeat_interval: off(
-    field.duration().default("10s"),
-    "a heartbeat set by the coordinator",
-    "Heartbeat; each node has its own heartbeat_interval",
+    field.duration().default("15s"),
+    "another heartbeat interval than 15s",
+    "How often nodes probe their connection to it",
   ),
   user_expiration_days: z.int().min(0).default(270).meta({
     description: "Age at which users expire",

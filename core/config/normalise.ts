@@ -13,7 +13,7 @@ import type {
   WireguardPeerConfig,
 } from "./config.ts";
 import type { PeerFile, ServerFile } from "./schema.ts";
-import { parseCoordinatorUrl, parseDuration, parseHost, parseListen } from "./units.ts";
+import { parseCoordinatorUrl, parseHost, parseListen } from "./units.ts";
 
 /** More would delay a new name longer than the mesh promises. */
 const MAX_DNS_TTL_SECONDS = 5;
@@ -34,7 +34,6 @@ export function normalisePeer(file: PeerFile): PeerConfig {
     stateDir: file.state_dir ?? null,
     controlSocket: file.control_socket ?? null,
     udpPort: file.udp_port,
-    heartbeatIntervalMs: parsed(parseDuration(file.heartbeat_interval)),
     interfaceName: file.tun?.name ?? null,
     mtu: file.tun?.mtu ?? DEFAULT_MTU,
     dns: {

@@ -46,6 +46,9 @@ export interface ParsedConfig<T> {
 /** Variables that are read elsewhere: they choose the file or the context, or are for debugging. */
 const OTHER_VARIABLES = ["TUNNELMESH_CONFIG", "TUNNELMESH_CONTEXT", "TUNNELMESH_DEBUG"];
 
+/** Beginnings of variables that the program sets for itself, and its tests for it. */
+const OWN_VARIABLES = ["TUNNELMESH_EXECUTABLE", "TUNNELMESH_SUPERVISED", "TUNNELMESH_TEST"];
+
 /** @throws {MeshError} `config-invalid`, naming the place of each wrong value. */
 export function parsePeerConfig(sources: ConfigSources): ParsedConfig<PeerConfig> {
   const { value, ...rest } = parse(PeerFile, sources);
@@ -118,7 +121,8 @@ function variables(): ReadonlySet<string> {
 
 function unknownVariables(env: Readonly<Record<string, string>>): string[] {
   const unknown = Object.keys(env)
-    .filter((name) => name.startsWith("TUNNELMESH_") && !variables().has(name));
+    .filter((name) => name.startsWith("TUNNELMESH_") && !variables().has(name))
+    .filter((name) => !OWN_VARIABLES.some((own) => name.startsWith(own)));
   return unknown.map((name) => {
     const suggestion = nearest(name, variables());
     return `The environment variable ${name} is no setting and has no effect` +

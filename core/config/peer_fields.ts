@@ -186,9 +186,11 @@ export const peerFields = {
     example: "/run/tunnelmesh/default.sock",
     whenAbsent: "/run/tunnelmesh/CONTEXT.sock as root, else daemon.sock in the state directory",
   }),
-  heartbeat_interval: field.duration(1_000, 30_000).default("15s").meta({
-    description: "How often an idle connection to the coordinator is probed",
-  }),
+  heartbeat_interval: off(
+    field.duration().default("15s"),
+    "another heartbeat interval than 15s",
+    "How often an idle connection to the coordinator is probed",
+  ),
   domain_suffix: z.enum([".tunnelmesh", ".mesh", ".tm", "tunnelmesh", "mesh", "tm"])
     .default(".tunnelmesh").meta({
       description: "Suffix of mesh names; all three always resolve",

@@ -10,7 +10,7 @@
 import { z } from "zod";
 import { type ErrorCode, ERRORS, MeshError } from "../errors.ts";
 import { Alias, PeerId, PeerName } from "../ids.ts";
-import { formatEndpoint, formatPrefix, parseEndpoint, parsePrefix } from "../ip.ts";
+import { canonicalIp, formatEndpoint, formatPrefix, parseEndpoint, parsePrefix } from "../ip.ts";
 import { SignedRecord } from "../identity/record.ts";
 
 /** Most peers in one netmap; a /16 could hold more, the messages would not. */
@@ -31,9 +31,15 @@ export const WallTime = z.int().nonnegative();
 /** base64url without padding of at most 192 bytes. */
 const ShortBase64Url = z.string().regex(/^[A-Za-z0-9_-]{1,256}$/, "must be base64url");
 /** base64url of a 32-byte ed25519 public key. */
-export const IdentityText = z.string().regex(/^[A-Za-z0-9_-]{43}$/, "must be 43 of base64url");
+export const IdentityText = z.string().regex(
+  /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/,
+  "must be canonical base64url of 32 bytes",
+);
 /** base64url of a 64-byte ed25519 signature. */
-const SignatureText = z.string().regex(/^[A-Za-z0-9_-]{86}$/, "must be 86 of base64url");
+const SignatureText = z.string().regex(
+  /^[A-Za-z0-9_-]{85}[AQgw]$/,
+  "must be canonical base64url of 64 bytes",
+);
 /** PEM text of one certificate or of a chain. */
 const Pem = z.string().max(16_384);
 const Version = z.string().max(64);
@@ -48,6 +54,12 @@ export const EndpointText = z.string().max(64).refine((text) => {
 
 /** Endpoint candidates, most wanted first. */
 export const Endpoints = z.array(EndpointText).max(MAX_ENDPOINTS);
+
+/** An address in canonical form. */
+export const IpText = z.string().max(64).refine(
+  (text) => canonicalIp(text) === text,
+  "must be a canonical IP address",
+);
 
 /** A prefix in canonical form with its length. */
 export const PrefixText = z.string().max(64).refine((text) => {
@@ -114,7 +126,7 @@ export const RegisterReply = z.strictObject({
   name: PeerName,
   aliases: z.array(Alias).max(MAX_ALIASES),
   /** The leased IPv4 address and the derived IPv6 address, canonical. */
-  addresses: z.tuple([z.ipv4(), z.ipv6()]),
+  addresses: z.tuple([IpText, IpText]),
   meshId: MeshId,
   cidr4: PrefixText,
   prefix6: PrefixText,

@@ -176,9 +176,10 @@ export class NetmapView {
   #place(record: NodeRecord, signed: SignedRecord, entry: PeerEntry): MeshPeer | null {
     const before = this.#peers.get(record.id);
     if (!before && this.#peers.size >= MAX_PEERS) return null;
-    // A coordinator that has just started knows no endpoints yet; the old ones may still be right.
+    // A coordinator that just started knows nothing of who was where; old hints may still be right.
     const endpoints = entry.endpoints.length > 0 ? entry.endpoints : before?.endpoints ?? [];
-    const { online, bootId, lastSeen } = entry;
+    const { online, bootId } = entry;
+    const lastSeen = Math.max(entry.lastSeen, before?.lastSeen ?? 0);
     const peer = { id: record.id, record, signed, endpoints, online, bootId, lastSeen };
     if (before && isSamePeer(before, peer)) return null;
     this.#peers.set(record.id, peer);

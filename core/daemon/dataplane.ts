@@ -85,7 +85,7 @@ export class DataPlane {
   async close(): Promise<void> {
     Atomics.store(this.#shared.atomics, HEADER.stop, 1);
     this.kick();
-    let timer: number | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_MS));
     await Promise.race([Promise.all(this.#workers.map(({ stopped }) => stopped.promise)), late]);
     clearTimeout(timer);

@@ -111,6 +111,13 @@ async function openIdentity(
   });
 }
 
+/** What is used of ssh2; its own type package would bring old types of Node with it. */
+interface Ssh2 {
+  readonly utils: {
+    parseKey(text: string, passphrase: string): Error | { getPrivatePEM(): string };
+  };
+}
+
 /** The seed in an encrypted file, or null when the passphrase is wrong. */
 async function decryptSeed(
   path: string,
@@ -119,9 +126,8 @@ async function decryptSeed(
 ): Promise<Uint8Array | null> {
   if (passphrase === "") return null;
   // Loaded only here: ssh2 costs 20 MB of memory, and few identities have a passphrase.
-  // @ts-types="@types/ssh2"
-  const { default: ssh2 } = await import("ssh2");
-  const key = ssh2.utils.parseKey(Buffer.from(text), passphrase);
+  const { default: ssh2 } = await import("ssh2") as { default: Ssh2 };
+  const key = ssh2.utils.parseKey(text, passphrase);
   if (key instanceof Error) {
     // Ciphers with a tag fail on the tag, the others on the check numbers inside.
     if (/bad passphrase|authenticate data/.test(key.message)) return null;

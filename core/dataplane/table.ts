@@ -77,7 +77,7 @@ export class PeerTable {
   removePeer(peer: number): void {
     for (let k = 0; k < KEYPAIRS_PER_PEER; k++) this.forget(peer, peer * KEYPAIRS_PER_PEER + k);
     this.#shared.words[(peerAt(peer) + PEER.endpointPort) >> 2] = 0;
-    this.#command(peer, COMMAND.forget);
+    this.dropStaged(peer);
   }
 
   /** Installs a keypair; it opens at once, and seals only after {@link promote}. */
@@ -109,6 +109,12 @@ export class PeerTable {
     Atomics.compareExchange(this.#shared.atomics, current, slot + 1, 0);
     this.#clear(keypairAt(slot));
     this.#command(peer, COMMAND.keypairChanged);
+  }
+
+  /** Drops the packets that wait for a session; true, since tx must be told. */
+  dropStaged(peer: number): boolean {
+    this.#command(peer, COMMAND.forget);
+    return true;
   }
 
   /** Asks tx for an empty message on the current keypair. */

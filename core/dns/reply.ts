@@ -3,9 +3,8 @@
  * forwarder relays answers as they are, `dns doctor` reads them.
  * @module
  */
-import { formatIp, type Ip } from "../ip.ts";
+import { formatIp } from "../ip.ts";
 import {
-  type Carrier,
   CLASS,
   encodeAnswer,
   FLAG,
@@ -17,7 +16,7 @@ import {
   TYPE,
   UDP_MAX_BYTES,
 } from "./message.ts";
-import { encodeName, lowerCase, readCompressedName, readName, skipName } from "./name.ts";
+import { encodeName, lowerCase, readCompressedName, readName } from "./name.ts";
 
 /** A record of an answer; `text` is the address or name that it holds, else empty. */
 export interface ReplyRecord {
@@ -109,7 +108,7 @@ export function truncate(query: Query, reply: Uint8Array): Uint8Array {
   return cut;
 }
 
-/** The header and question of a query with a TCP length in front (RFC 1035 section 4.2.2). */
+/** A message with its length in front, as TCP carries it (RFC 1035 section 4.2.2). */
 export function frame(message: Uint8Array): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(2 + message.length);
   out[0] = message.length >> 8;
@@ -166,7 +165,7 @@ function readRecord(message: Uint8Array, at: number): { record: ReplyRecord; end
 function dataText(message: Uint8Array, type: number, start: number, end: number): string {
   const isAddress = (type === TYPE.a && end - start === 4) ||
     (type === TYPE.aaaa && end - start === 16);
-  if (isAddress) return formatIp(message.subarray(start, end)) satisfies Ip;
+  if (isAddress) return formatIp(message.subarray(start, end));
   const holdsName = type === TYPE.ptr || type === TYPE.ns || type === TYPE.cname ||
     type === TYPE.soa;
   return holdsName ? readCompressedName(message, start)?.name ?? "" : "";

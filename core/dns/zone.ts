@@ -28,8 +28,8 @@ import {
 import { encodeName } from "./name.ts";
 import { reverseName, reverseZones } from "./reverse.ts";
 
-/** Seconds that an answer may be kept. */
-export const TTL_SECONDS = 5;
+/** The most seconds that an answer may be kept, and the default. */
+export const MAX_TTL_SECONDS = 5;
 /** Seconds that a missing name may be kept; also the TTL of the SOA that says so (RFC 2308). */
 export const NEGATIVE_TTL_SECONDS = 1;
 /** Addresses of one type in one answer; `this` of a mesh with more coordinators names these. */
@@ -73,7 +73,8 @@ interface Entry {
 
 /** The mesh's names; see the module's comment. */
 export class Zone {
-  #ranges: readonly Prefix[];
+  readonly #ttlSeconds: number;
+  #ranges: readonly Prefix[] = [];
   /** Names without suffix. Null marks a name that only has names below it. */
   #entries = new Map<string, Entry | null>();
   /** Apexes of the reverse zones. */
@@ -84,13 +85,13 @@ export class Zone {
   #coordinators: readonly string[] = [];
   #serial = 0;
 
-  /** @param ranges Address ranges of the mesh, whose reverse zones are answered here. */
-  constructor(ranges: readonly Prefix[] = []) {
-    this.#ranges = ranges;
+  /** @param ttlSeconds How long an answer may be kept, 0 to {@link MAX_TTL_SECONDS}. */
+  constructor(ttlSeconds: number = MAX_TTL_SECONDS) {
+    this.#ttlSeconds = Math.max(0, Math.min(ttlSeconds, MAX_TTL_SECONDS));
     this.#rebuild();
   }
 
-  /** Replaces the address ranges. */
+  /** Replaces the address ranges of the mesh, whose reverse zones are answered here. */
   setRanges(ranges: readonly Prefix[]): void {
     this.#ranges = ranges;
     this.#rebuild();
@@ -167,7 +168,7 @@ export class Zone {
       };
     }
     const found = place.apexIndex === 0
-      ? apexRecords(query, soa, place.isReverse)
+      ? this.#apexRecords(query, soa, place.isReverse)
       : place.records(query);
     return {
       rcode: RCODE.noError,
@@ -187,7 +188,7 @@ export class Zone {
         apexIndex: last,
         isReverse: false,
         exists: entry !== undefined,
-        records: (query) => entry ? addressRecords(query, entry) : [],
+        records: (query) => entry ? this.#addressRecords(query, entry) : [],
       };
     }
     if (labels[last] !== "arpa") return null;
@@ -202,10 +203,36 @@ export class Zone {
         apexIndex: i,
         isReverse: true,
         exists: target !== undefined,
-        records: (query) => target ? pointerRecords(query, target) : [],
+        records: (query) => target ? this.#pointerRecords(query, target) : [],
       };
     }
     return null;
+  }
+
+  #apexRecords(query: Query, soa: AnswerRecord, isReverse: boolean): AnswerRecord[] {
+    if (query.type === TYPE.soa || query.type === TYPE.any) {
+      return [{ ...soa, ttl: this.#ttlSeconds }];
+    }
+    if (query.type !== TYPE.ns) return [];
+    const data = isReverse ? encodeName(`this.${SUFFIXES[0]}`)! : below("this", soa.owner);
+    return [{ owner: soa.owner, type: TYPE.ns, ttl: this.#ttlSeconds, data }];
+  }
+
+  #addressRecords(query: Query, entry: Entry): AnswerRecord[] {
+    const isAny = query.type === TYPE.any;
+    const owner = query.name.offsets[0]!;
+    const ttl = this.#ttlSeconds;
+    const record = (type: number) => (data: Uint8Array) => ({ owner, type, ttl, data });
+    if (query.type === TYPE.a || (isAny && entry.v4.length > 0)) {
+      return entry.v4.map(record(TYPE.a));
+    }
+    return query.type === TYPE.aaaa || isAny ? entry.v6.map(record(TYPE.aaaa)) : [];
+  }
+
+  #pointerRecords(query: Query, target: Uint8Array): AnswerRecord[] {
+    if (query.type !== TYPE.ptr && query.type !== TYPE.any) return [];
+    const owner = query.name.offsets[0]!;
+    return [{ owner, type: TYPE.ptr, ttl: this.#ttlSeconds, data: target }];
   }
 
   /** RFC 1035 section 3.3.13; the names end in pointers to the apex in the question. */
@@ -273,28 +300,6 @@ interface Place {
 
 function failure(rcode: number): Answer {
   return { rcode, isAuthoritative: false, answers: [], authority: [] };
-}
-
-function apexRecords(query: Query, soa: AnswerRecord, isReverse: boolean): AnswerRecord[] {
-  if (query.type === TYPE.soa || query.type === TYPE.any) return [{ ...soa, ttl: TTL_SECONDS }];
-  if (query.type !== TYPE.ns) return [];
-  const data = isReverse ? encodeName(`this.${SUFFIXES[0]}`)! : below("this", soa.owner);
-  return [{ owner: soa.owner, type: TYPE.ns, ttl: TTL_SECONDS, data }];
-}
-
-function addressRecords(query: Query, entry: Entry): AnswerRecord[] {
-  const isAny = query.type === TYPE.any;
-  const record = (type: number) => (data: Uint8Array) => {
-    return { owner: query.name.offsets[0]!, type, ttl: TTL_SECONDS, data };
-  };
-  if (query.type === TYPE.a || (isAny && entry.v4.length > 0)) return entry.v4.map(record(TYPE.a));
-  return query.type === TYPE.aaaa || isAny ? entry.v6.map(record(TYPE.aaaa)) : [];
-}
-
-function pointerRecords(query: Query, target: Uint8Array): AnswerRecord[] {
-  if (query.type !== TYPE.ptr && query.type !== TYPE.any) return [];
-  const owner = query.name.offsets[0]!;
-  return [{ owner, type: TYPE.ptr, ttl: TTL_SECONDS, data: target }];
 }
 
 /** Wire form of `label` followed by a pointer to the name at `offset`. */

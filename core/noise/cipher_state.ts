@@ -3,13 +3,14 @@
  * @module
  */
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
+import { assert } from "../assert.ts";
 
 /** Encrypts and decrypts messages in order. */
 export class CipherState {
   #key: Uint8Array | null = null;
   #nonce = 0;
 
-  /** Sets the key and restarts the nonce. */
+  /** Sets the 32-byte key, which is kept, and restarts the nonce. */
   initializeKey(key: Uint8Array): void {
     this.#key = key;
     this.#nonce = 0;
@@ -47,8 +48,12 @@ export class CipherState {
 
   /** Four zero bytes, then the counter, little-endian (section 12.3). */
   #nextNonce(): Uint8Array {
+    assert(this.#nonce < Number.MAX_SAFE_INTEGER, "a nonce is used once");
     const nonce = new Uint8Array(12);
-    new DataView(nonce.buffer).setUint32(4, this.#nonce++, true);
+    const view = new DataView(nonce.buffer);
+    view.setUint32(4, this.#nonce >>> 0, true);
+    view.setUint32(8, Math.floor(this.#nonce / 2 ** 32), true);
+    this.#nonce++;
     return nonce;
   }
 }

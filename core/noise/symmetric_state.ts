@@ -17,6 +17,7 @@ export class SymmetricState {
   #hash: Uint8Array;
   #cipher = new CipherState();
 
+  /** @param protocolName Padded to the hash length, or hashed when it is longer (section 5.2). */
   constructor(protocolName: string) {
     const name = utf8(protocolName);
     this.#hash = name.length <= HASH
@@ -34,16 +35,19 @@ export class SymmetricState {
     return copy;
   }
 
+  /** Binds the whole transcript; equal on both sides once the handshake is done (section 11.2). */
   get handshakeHash(): Uint8Array {
     return this.#hash;
   }
 
+  /** Mixes a secret into the chaining key and takes the next cipher key from it. */
   mixKey(material: Uint8Array): void {
     const [chainingKey, key] = hkdf(this.#chainingKey, material, 2);
     this.#chainingKey = chainingKey!;
     this.#cipher.initializeKey(key!);
   }
 
+  /** Mixes public data into the transcript. */
   mixHash(data: Uint8Array): void {
     this.#hash = blake2s(concatBytes(this.#hash, data));
   }
@@ -56,6 +60,7 @@ export class SymmetricState {
     this.#cipher.initializeKey(key!);
   }
 
+  /** Encrypts once there is a key, and mixes what goes on the wire into the transcript. */
   encryptAndHash(plaintext: Uint8Array): Uint8Array {
     const ciphertext = this.#cipher.encryptWithAd(this.#hash, plaintext);
     this.mixHash(ciphertext);

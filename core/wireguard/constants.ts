@@ -20,6 +20,19 @@ export const KEEPALIVE_TIMEOUT = 10_000;
 export const COOKIE_LIFETIME = 120_000;
 /** Two initiations of one peer must be this far apart. */
 export const INITIATION_INTERVAL = 20;
+/**
+ * An initiator that only receives negotiates a new key this long after it would have by sending:
+ * late, but with time left for an attempt and an answer (paper, section 6.2).
+ */
+export const RECEIVER_REKEY_DELAY = REJECT_AFTER_TIME - REKEY_AFTER_TIME - KEEPALIVE_TIMEOUT -
+  REKEY_TIMEOUT;
+/**
+ * A responder negotiates a new key itself this much later than it expects one, so that traffic
+ * does not halt when the initiator has lost its part. Later than {@link RECEIVER_REKEY_DELAY}.
+ */
+export const RESPONDER_REKEY_DELAY = RECEIVER_REKEY_DELAY + REKEY_TIMEOUT;
+/** Sessions that both ends initiate within this count as one crossing; see `keypairs.ts`. */
+export const CROSSING_TIME = 2 * REKEY_TIMEOUT;
 
 export const CONSTRUCTION = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 export const IDENTIFIER = "WireGuard v1 zx2c4 Jason@zx2c4.com";

@@ -10,7 +10,15 @@ import type { Endpoint } from "../ip.ts";
 import type { Millis } from "../machine.ts";
 import type { Random } from "../random.ts";
 import { COOKIE_LIFETIME, LABEL_COOKIE, LABEL_MAC1 } from "./constants.ts";
-import { COOKIE, newMessage, readIndex, writeIndex } from "./messages.ts";
+import {
+  COOKIE,
+  handshakeType,
+  INITIATION,
+  newMessage,
+  readIndex,
+  RESPONSE,
+  writeIndex,
+} from "./messages.ts";
 
 const MAC = 16;
 /** A cookie is no longer used this long before its secret changes, to allow for the way. */
@@ -22,6 +30,24 @@ function mac(key: Uint8Array, data: Uint8Array): Uint8Array {
 
 function labelled(label: string, publicKey: Uint8Array): Uint8Array {
   return blake2s(concatBytes(utf8(label), publicKey));
+}
+
+/** The key of mac1 for messages to the owner of `publicKey`. */
+export function mac1KeyOf(publicKey: Uint8Array): Uint8Array {
+  return labelled(LABEL_MAC1, publicKey);
+}
+
+/**
+ * Whether a message of type 1 or 2 carries a valid mac1; of type 3, which has none, always. Lets a
+ * worker drop what did not come from someone who knows this node, before it reaches the machine.
+ *
+ * @param mac1Key Of {@link mac1KeyOf} for this node's own public key.
+ */
+export function hasValidMac1(mac1Key: Uint8Array, bytes: Uint8Array): boolean {
+  const type = handshakeType(bytes);
+  if (type === 0 || type === 3) return type === 3;
+  const at = type === 1 ? INITIATION.mac1 : RESPONSE.mac1;
+  return equalConstantTime(mac(mac1Key, bytes.subarray(0, at)), bytes.subarray(at, at + MAC));
 }
 
 /** Verdict on the macs of a handshake message. */
@@ -37,7 +63,7 @@ export class CookieChecker {
 
   constructor(publicKey: Uint8Array, random: Random) {
     this.#random = random;
-    this.#mac1Key = labelled(LABEL_MAC1, publicKey);
+    this.#mac1Key = mac1KeyOf(publicKey);
     this.#cookieKey = labelled(LABEL_COOKIE, publicKey);
   }
 
@@ -49,8 +75,7 @@ export class CookieChecker {
     underLoad: boolean,
     now: Millis,
   ): MacVerdict {
-    const expected = mac(this.#mac1Key, bytes.subarray(0, mac1));
-    if (!equalConstantTime(expected, bytes.subarray(mac1, mac1 + MAC))) return "bad-mac";
+    if (!hasValidMac1(this.#mac1Key, bytes)) return "bad-mac";
     if (!underLoad) return "valid";
     const mac2 = mac(this.#cookie(from, now), bytes.subarray(0, mac1 + MAC));
     const given = bytes.subarray(mac1 + MAC, mac1 + 2 * MAC);
@@ -88,7 +113,7 @@ export class CookieJar {
 
   /** @param publicKey Of the receiver. */
   constructor(publicKey: Uint8Array) {
-    this.#mac1Key = labelled(LABEL_MAC1, publicKey);
+    this.#mac1Key = mac1KeyOf(publicKey);
     this.#cookieKey = labelled(LABEL_COOKIE, publicKey);
   }
 

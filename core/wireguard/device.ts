@@ -11,32 +11,21 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { toHex } from "../bytes.ts";
-import type { Drop } from "../drops.ts";
 import type { Endpoint } from "../ip.ts";
 import type { Machine, Millis } from "../machine.ts";
-import { type KeyPair, keyPairOf } from "../noise/handshake_state.ts";
+import { keyPairOf, nobleX25519, type X25519 } from "../noise/x25519.ts";
 import type { Random } from "../random.ts";
 import { KEYPAIR_SLOT_BITS, KEYPAIRS_PER_PEER, REKEY_AFTER_TIME } from "./constants.ts";
 import { CookieChecker } from "./cookie.ts";
+import type { DeviceEffect, DeviceEvent, PeerOptions, PeerSlot } from "./events.ts";
 import { consumeInitiation } from "./handshake.ts";
+import { slotOf } from "./keypairs.ts";
 import { COOKIE, handshakeType, INITIATION, readIndex, RESPONSE } from "./messages.ts";
-import { Peer, type PeerReport } from "./peer.ts";
+import { Peer, type PeerContext, type PeerReport } from "./peer.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 
-/** A peer's number, 0 to 4095, chosen by the caller. */
-export type PeerSlot = number;
-
-/** What a peer is configured with. */
-export interface PeerOptions {
-  /** 32 bytes, X25519. */
-  readonly publicKey: Uint8Array;
-  /** 32 bytes; absent for none. */
-  readonly presharedKey?: Uint8Array;
-  /** Where it may be reached, best first. */
-  readonly endpoints: readonly Endpoint[];
-  /** Send something at least this often; absent for never. */
-  readonly persistentKeepaliveMs?: number;
-}
+export type { DeviceEffect, DeviceEvent, Keypair, PeerOptions, PeerSlot } from "./events.ts";
+export type { PeerReport } from "./peer.ts";
 
 /** What a device is made with. */
 export interface DeviceOptions {
@@ -46,90 +35,29 @@ export interface DeviceOptions {
   readonly timestamp: () => Uint8Array;
   /** Rekey interval; {@link REKEY_AFTER_TIME} unless a test shortens it. */
   readonly rekeyAfterMs?: number;
+  /** A faster X25519 than the reference implementation; see {@link X25519} for its contract. */
+  readonly x25519?: X25519;
 }
-
-/** A negotiated pair of transport keys. */
-export interface Keypair {
-  readonly peer: PeerSlot;
-  /** `peer * 4 + k`; also the low bits of {@link localIndex}. */
-  readonly slot: number;
-  readonly localIndex: number;
-  readonly remoteIndex: number;
-  readonly sendKey: Uint8Array;
-  readonly receiveKey: Uint8Array;
-  readonly isInitiator: boolean;
-  /** A responder's keypair is `next` until the initiator has used it. */
-  readonly role: "current" | "next";
-  readonly createdAt: Millis;
-}
-
-export type DeviceEvent =
-  | { readonly type: "tick" }
-  | { readonly type: "add-peer"; readonly peer: PeerSlot; readonly options: PeerOptions }
-  | { readonly type: "remove-peer"; readonly peer: PeerSlot }
-  | {
-    readonly type: "set-endpoints";
-    readonly peer: PeerSlot;
-    readonly endpoints: readonly Endpoint[];
-  }
-  | {
-    readonly type: "datagram";
-    readonly from: Endpoint;
-    readonly bytes: Uint8Array;
-    readonly underLoad: boolean;
-  }
-  | { readonly type: "data-sent"; readonly peer: PeerSlot }
-  | { readonly type: "data-received"; readonly peer: PeerSlot }
-  | { readonly type: "keepalive-received"; readonly peer: PeerSlot }
-  | { readonly type: "keepalive-sent"; readonly peer: PeerSlot }
-  | { readonly type: "session-wanted"; readonly peer: PeerSlot }
-  | { readonly type: "keypair-used"; readonly localIndex: number }
-  | { readonly type: "counter-limit"; readonly peer: PeerSlot }
-  | { readonly type: "unknown-index"; readonly from: Endpoint }
-  | { readonly type: "roamed"; readonly peer: PeerSlot; readonly endpoint: Endpoint };
-
-export type DeviceEffect =
-  | { readonly type: "transmit"; readonly to: Endpoint; readonly bytes: Uint8Array }
-  | { readonly type: "install-keypair"; readonly keypair: Keypair }
-  | { readonly type: "promote-keypair"; readonly peer: PeerSlot; readonly slot: number }
-  | { readonly type: "forget-keypair"; readonly peer: PeerSlot; readonly slot: number }
-  | { readonly type: "send-keepalive"; readonly peer: PeerSlot }
-  | { readonly type: "use-endpoint"; readonly peer: PeerSlot; readonly endpoint: Endpoint }
-  | {
-    readonly type: "session-up";
-    readonly peer: PeerSlot;
-    /** Initiation to response, for the initiator. */
-    readonly rttMs: number | null;
-    readonly endpoint: Endpoint;
-  }
-  | {
-    readonly type: "session-down";
-    readonly peer: PeerSlot;
-    readonly reason: "gave-up" | "expired" | "removed";
-  }
-  | { readonly type: "drop"; readonly reason: Drop; readonly from?: Endpoint };
 
 /** All sessions of a node. */
 export class Device implements Machine<DeviceEvent, DeviceEffect> {
-  readonly #own: KeyPair;
-  readonly #random: Random;
-  readonly #timestamp: () => Uint8Array;
-  readonly #rekeyAfterMs: number;
+  readonly #context: PeerContext;
   readonly #cookies: CookieChecker;
   readonly #limiter = new RateLimiter();
   readonly #peers = new Map<PeerSlot, Peer>();
   readonly #byKey = new Map<string, Peer>();
 
   constructor(options: DeviceOptions) {
-    this.#own = keyPairOf(options.privateKey);
-    this.#random = options.random;
-    this.#timestamp = options.timestamp;
-    this.#rekeyAfterMs = options.rekeyAfterMs ?? REKEY_AFTER_TIME;
-    this.#cookies = new CookieChecker(this.#own.publicKey, options.random);
+    const { random, timestamp, x25519 = nobleX25519 } = options;
+    const own = keyPairOf(options.privateKey, x25519);
+    const rekeyAfterMs = options.rekeyAfterMs ?? REKEY_AFTER_TIME;
+    this.#context = { own, random, timestamp, x25519, rekeyAfterMs };
+    this.#cookies = new CookieChecker(own.publicKey, random);
   }
 
+  /** This node's own, 32 bytes. */
   get publicKey(): Uint8Array {
-    return this.#own.publicKey;
+    return this.#context.own.publicKey;
   }
 
   get deadline(): Millis {
@@ -157,22 +85,24 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
         return this.#unknownIndex(event.from, now);
       case "keypair-used": {
         const peer = this.#ofIndex(event.localIndex);
-        return peer?.keypairUsed(event.localIndex) ?? [];
+        return peer?.keypairUsed(event.localIndex, now) ?? [];
       }
       case "set-endpoints":
-        return this.#peers.get(event.peer)?.setEndpoints(event.endpoints, now) ?? [];
+        return this.#peers.get(event.peer)?.setEndpoints(event.endpoints) ?? [];
       case "data-sent":
         return this.#peers.get(event.peer)?.dataSent(now) ?? [];
       case "data-received":
         return this.#peers.get(event.peer)?.dataReceived(now) ?? [];
       case "keepalive-received":
-        return this.#peers.get(event.peer)?.authenticatedReceived(now) ?? [];
+        return this.#peers.get(event.peer)?.keepaliveReceived(now) ?? [];
       case "keepalive-sent":
-        return this.#peers.get(event.peer)?.authenticatedSent(now) ?? [];
+        return this.#peers.get(event.peer)?.keepaliveSent(now) ?? [];
       case "session-wanted":
         return this.#peers.get(event.peer)?.sessionWanted(now) ?? [];
       case "counter-limit":
         return this.#peers.get(event.peer)?.initiate(now) ?? [];
+      case "peer-restarted":
+        return this.#peers.get(event.peer)?.restarted(now) ?? [];
       case "roamed":
         return this.#peers.get(event.peer)?.roamed(event.endpoint, now) ?? [];
       default:
@@ -193,12 +123,7 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
     assert(!this.#peers.has(slot), `peer slot ${slot} is free`);
     const key = toHex(options.publicKey);
     assert(!this.#byKey.has(key), "a public key belongs to one peer");
-    const peer = new Peer(slot, options, {
-      own: this.#own,
-      random: this.#random,
-      timestamp: this.#timestamp,
-      rekeyAfterMs: this.#rekeyAfterMs,
-    });
+    const peer = new Peer(slot, options, this.#context);
     this.#peers.set(slot, peer);
     this.#byKey.set(key, peer);
     return peer.start(now);
@@ -209,7 +134,7 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
     if (!peer) return [];
     this.#peers.delete(slot);
     this.#byKey.delete(toHex(peer.publicKey));
-    return peer.end("removed");
+    return peer.end();
   }
 
   /** Hostile bytes: whatever is wrong with them becomes a drop. */
@@ -240,7 +165,7 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
   }
 
   #initiation(bytes: Uint8Array, from: Endpoint, now: Millis): DeviceEffect[] {
-    const initiation = consumeInitiation(bytes, this.#own, this.#random);
+    const initiation = consumeInitiation(this.#context, bytes);
     if (!initiation) return [{ type: "drop", reason: "bad-tag", from }];
     const peer = this.#byKey.get(toHex(initiation.remoteStatic));
     if (!peer) return [{ type: "drop", reason: "unknown-peer", from }];
@@ -269,7 +194,6 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
   }
 
   #ofIndex(localIndex: number): Peer | undefined {
-    const slot = localIndex & (2 ** KEYPAIR_SLOT_BITS - 1);
-    return this.#peers.get(Math.floor(slot / KEYPAIRS_PER_PEER));
+    return this.#peers.get(Math.floor(slotOf(localIndex) / KEYPAIRS_PER_PEER));
   }
 }

@@ -3,13 +3,22 @@
  * @module
  */
 import { utf8 } from "../bytes.ts";
-import { HandshakeState, type KeyPair } from "../noise/handshake_state.ts";
+import { HandshakeState } from "../noise/handshake_state.ts";
+import type { KeyPair, X25519 } from "../noise/x25519.ts";
 import type { Random } from "../random.ts";
 import { CONSTRUCTION, IDENTIFIER } from "./constants.ts";
+import { TIMESTAMP_BYTES } from "./tai64n.ts";
 import { INITIATION, newMessage, readIndex, RESPONSE, writeIndex } from "./messages.ts";
 
 const EMPTY = new Uint8Array(0);
 const PROLOGUE = utf8(IDENTIFIER);
+
+/** This node's part in every handshake. */
+export interface HandshakeContext {
+  readonly own: KeyPair;
+  readonly random: Random;
+  readonly x25519: X25519;
+}
 
 /** Transport keys as this side uses them. */
 export interface TransportKeys {
@@ -26,21 +35,20 @@ export interface Initiation {
 }
 
 /** Begins a handshake; the macs are still to be added. Null when the peer's key is degenerate. */
-export function createInitiation(options: {
-  readonly own: KeyPair;
+export function createInitiation(context: HandshakeContext, options: {
   readonly remoteStatic: Uint8Array;
   readonly presharedKey: Uint8Array | undefined;
   readonly sender: number;
   readonly timestamp: Uint8Array;
-  readonly random: Random;
 }): { bytes: Uint8Array; state: HandshakeState } | null {
-  const { own, remoteStatic, presharedKey, sender, timestamp, random } = options;
+  const { remoteStatic, presharedKey, sender, timestamp } = options;
   const state = new HandshakeState({
     protocolName: CONSTRUCTION,
     isInitiator: true,
     prologue: PROLOGUE,
-    random,
-    static: own,
+    random: context.random,
+    x25519: context.x25519,
+    static: context.own,
     remoteStatic,
     presharedKeys: presharedKey ? [presharedKey] : [],
   });
@@ -54,19 +62,19 @@ export function createInitiation(options: {
 
 /** Reads an initiation; null when it does not authenticate. */
 export function consumeInitiation(
+  context: HandshakeContext,
   bytes: Uint8Array,
-  own: KeyPair,
-  random: Random,
 ): Initiation | null {
   const state = new HandshakeState({
     protocolName: CONSTRUCTION,
     isInitiator: false,
     prologue: PROLOGUE,
-    random,
-    static: own,
+    random: context.random,
+    x25519: context.x25519,
+    static: context.own,
   });
   const timestamp = state.readMessage(bytes.subarray(INITIATION.noise, INITIATION.mac1));
-  if (!timestamp || !state.remoteStatic) return null;
+  if (timestamp?.length !== TIMESTAMP_BYTES || !state.remoteStatic) return null;
   return {
     state,
     remoteStatic: state.remoteStatic,
@@ -75,7 +83,7 @@ export function consumeInitiation(
   };
 }
 
-/** Answers an initiation; the macs are still to be added. */
+/** Answers an initiation; the macs are still to be added. Null when its keys are degenerate. */
 export function createResponse(
   initiation: Initiation,
   presharedKey: Uint8Array | undefined,
@@ -88,10 +96,15 @@ export function createResponse(
   writeIndex(bytes, RESPONSE.sender, sender);
   writeIndex(bytes, RESPONSE.receiver, initiation.sender);
   bytes.set(noise, RESPONSE.noise);
-  return { bytes, keys: initiation.state.split() };
+  const keys = initiation.state.split();
+  initiation.state.wipe();
+  return { bytes, keys };
 }
 
-/** Reads the response to what `state` began; null, `state` as it was, when it is forged. */
+/**
+ * Reads the response to what `state` began. Null when it is forged, and `state` is as it was;
+ * otherwise `state` is used up.
+ */
 export function consumeResponse(
   bytes: Uint8Array,
   state: HandshakeState,
@@ -99,5 +112,7 @@ export function consumeResponse(
   const run = state.clone();
   const payload = run.readMessage(bytes.subarray(RESPONSE.noise, RESPONSE.mac1));
   if (!payload || payload.length !== 0) return null;
-  return { keys: run.split(), sender: readIndex(bytes, RESPONSE.sender) };
+  const keys = run.split();
+  run.wipe();
+  return { keys, sender: readIndex(bytes, RESPONSE.sender) };
 }

@@ -10,6 +10,7 @@
  * @module
  */
 
+/** `noise` begins the Noise message, which ends at `mac1`. */
 export const INITIATION = {
   type: 1,
   sender: 4,
@@ -18,6 +19,7 @@ export const INITIATION = {
   mac2: 132,
   size: 148,
 } as const;
+
 export const RESPONSE = {
   type: 2,
   sender: 4,
@@ -27,18 +29,28 @@ export const RESPONSE = {
   mac2: 76,
   size: 92,
 } as const;
+
 export const COOKIE = { type: 3, receiver: 4, nonce: 8, cookie: 32, size: 64 } as const;
+
+/** `size` is the least: an empty packet, which is a keepalive. */
+export const DATA = { type: 4, receiver: 4, counter: 8, packet: 16, tag: 16, size: 32 } as const;
 
 /** Type of a handshake message of the right size with zero reserved bytes, or 0. */
 export function handshakeType(bytes: Uint8Array): 0 | 1 | 2 | 3 {
   if (bytes.length < 4 || bytes[1] !== 0 || bytes[2] !== 0 || bytes[3] !== 0) return 0;
-  if (bytes[0] === 1 && bytes.length === INITIATION.size) return 1;
-  if (bytes[0] === 2 && bytes.length === RESPONSE.size) return 2;
-  if (bytes[0] === 3 && bytes.length === COOKIE.size) return 3;
+  if (bytes[0] === INITIATION.type && bytes.length === INITIATION.size) return 1;
+  if (bytes[0] === RESPONSE.type && bytes.length === RESPONSE.size) return 2;
+  if (bytes[0] === COOKIE.type && bytes.length === COOKIE.size) return 3;
   return 0;
 }
 
-/** A message of `size` bytes with its type set. */
+/** Whether bytes are transport data by header and length. */
+export function isData(bytes: Uint8Array): boolean {
+  return bytes.length >= DATA.size && bytes[0] === DATA.type && bytes[1] === 0 &&
+    bytes[2] === 0 && bytes[3] === 0;
+}
+
+/** A message of `size` zero bytes with its type set. */
 export function newMessage(layout: { readonly type: number; readonly size: number }): Uint8Array {
   const bytes = new Uint8Array(layout.size);
   bytes[0] = layout.type;
@@ -53,4 +65,17 @@ export function readIndex(bytes: Uint8Array, at: number): number {
 /** Writes an unsigned 32-bit integer. */
 export function writeIndex(bytes: Uint8Array, at: number, value: number): void {
   new DataView(bytes.buffer, bytes.byteOffset).setUint32(at, value, true);
+}
+
+/** Writes a transport header into the first 16 bytes. `counter` is an integer in [0, 2^53). */
+export function writeDataHeader(bytes: Uint8Array, receiver: number, counter: number): void {
+  writeIndex(bytes, 0, DATA.type);
+  writeIndex(bytes, DATA.receiver, receiver);
+  writeIndex(bytes, DATA.counter, counter >>> 0);
+  writeIndex(bytes, DATA.counter + 4, Math.floor(counter / 2 ** 32));
+}
+
+/** Reads a transport counter; a hostile one may be 2^53 or more and is then not exact. */
+export function readDataCounter(bytes: Uint8Array): number {
+  return readIndex(bytes, DATA.counter) + readIndex(bytes, DATA.counter + 4) * 2 ** 32;
 }

@@ -1,47 +1,42 @@
 /**
- * One peer's session: its keypairs, its handshake under way, its timers (WireGuard paper, section 6).
+ * One peer's session: its handshake under way, its endpoint, its timers and keypairs (WireGuard
+ * paper, section 6).
  *
- * Timers are deadlines in fields; {@link Peer.tick} acts on those that have passed:
- *
- * | field | set by | does |
- * | --- | --- | --- |
- * | retryAt | an initiation | repeats it, gives up after 90 s |
- * | keepaliveAt | data received | sends an empty message unless data goes out before |
- * | silenceAt | data sent | starts a handshake unless anything comes in before |
- * | persistentAt | anything sent or received | sends an empty message |
- * | expiry of keypairs | their creation | forgets them after 180 s |
+ * | state | means |
+ * | --- | --- |
+ * | down | nobody wanted a session yet, or its key expired unused |
+ * | handshaking | initiations go out every 5 s |
+ * | up | there is a current keypair, perhaps while a handshake for another is under way |
+ * | unreachable | 90 s of initiations brought no answer; the next packet tries again |
  * @module
  */
 import type { Endpoint } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
-import type { HandshakeState, KeyPair } from "../noise/handshake_state.ts";
-import { type Random, unit } from "../random.ts";
+import type { HandshakeState } from "../noise/handshake_state.ts";
 import {
   INITIATION_INTERVAL,
-  KEEPALIVE_TIMEOUT,
-  KEYPAIR_SLOT_BITS,
-  KEYPAIRS_PER_PEER,
+  RECEIVER_REKEY_DELAY,
   REJECT_AFTER_TIME,
   REKEY_ATTEMPT_TIME,
   REKEY_TIMEOUT,
-  REKEY_TIMEOUT_JITTER,
+  RESPONDER_REKEY_DELAY,
 } from "./constants.ts";
 import { CookieJar } from "./cookie.ts";
-import type { DeviceEffect, Keypair, PeerOptions } from "./device.ts";
+import type { DeviceEffect, Keypair, PeerOptions } from "./events.ts";
 import {
   consumeResponse,
   createInitiation,
   createResponse,
+  type HandshakeContext,
   type Initiation,
-  type TransportKeys,
 } from "./handshake.ts";
+import { Keypairs, slotOf } from "./keypairs.ts";
 import { INITIATION, RESPONSE } from "./messages.ts";
-import { isNewer } from "./tai64n.ts";
+import { isNewer, TIMESTAMP_BYTES } from "./tai64n.ts";
+import { jitter, SessionTimers } from "./timers.ts";
 
 /** What every peer of a device shares. */
-export interface PeerContext {
-  readonly own: KeyPair;
-  readonly random: Random;
+export interface PeerContext extends HandshakeContext {
   readonly timestamp: () => Uint8Array;
   readonly rekeyAfterMs: number;
 }
@@ -49,9 +44,11 @@ export interface PeerContext {
 /** What is known of a session. */
 export interface PeerReport {
   readonly state: "up" | "handshaking" | "down" | "unreachable";
+  /** When the last handshake was completed or answered. */
   readonly lastHandshakeAt: Millis | null;
   readonly endpoint: Endpoint | null;
   readonly candidates: readonly Endpoint[];
+  /** Initiation to response, and when that was measured. */
   readonly rtt: { readonly ms: number; readonly at: Millis } | null;
   /** Initiations sent since the last answer. */
   readonly attempts: number;
@@ -59,7 +56,6 @@ export interface PeerReport {
 
 /** An initiation that waits for its response. */
 interface Pending {
-  readonly k: number;
   readonly localIndex: number;
   readonly state: HandshakeState;
   readonly bytes: Uint8Array;
@@ -70,40 +66,41 @@ interface Pending {
 /** After this long without proof an endpoint is one candidate among others. */
 const ENDPOINT_TRUST_MS = REJECT_AFTER_TIME;
 
+/** Restarts of a peer, as others tell of them, cause an initiation at most this often. */
+const RESTART_INTERVAL_MS = 1_000;
+
 /** One peer. Methods return effects; `now` never decreases. */
 export class Peer {
   readonly slot: number;
   readonly #options: PeerOptions;
   readonly #context: PeerContext;
   readonly #jar: CookieJar;
+  readonly #keypairs: Keypairs;
+  readonly #timers: SessionTimers;
   #candidates: readonly Endpoint[];
   #endpoint: Endpoint | null = null;
   #endpointProvenAt: Millis = -Infinity;
 
-  #previous: Keypair | null = null;
-  #current: Keypair | null = null;
-  #next: Keypair | null = null;
   #pending: Pending | null = null;
-  #newestTimestamp = new Uint8Array(12);
-  #lastInitiationReceivedAt: Millis = -Infinity;
-  #lastInitiationSentAt: Millis = -Infinity;
+  #retryAt: Millis = NEVER;
   #attemptsSince: Millis = 0;
   #attempts = 0;
   #gaveUp = false;
+  #lastInitiationSentAt: Millis = -Infinity;
+
+  #newestTimestamp: Uint8Array = new Uint8Array(TIMESTAMP_BYTES);
+  #lastInitiationReceivedAt: Millis = -Infinity;
   #lastHandshakeAt: Millis | null = null;
   #rtt: { ms: number; at: Millis } | null = null;
-
-  #retryAt: Millis = NEVER;
-  #keepaliveAt: Millis = NEVER;
-  #needsAnotherKeepalive = false;
-  #silenceAt: Millis = NEVER;
-  #persistentAt: Millis = NEVER;
 
   constructor(slot: number, options: PeerOptions, context: PeerContext) {
     this.slot = slot;
     this.#options = options;
     this.#context = context;
     this.#jar = new CookieJar(options.publicKey);
+    const isPreferred = compareBytes(context.own.publicKey, options.publicKey) > 0;
+    this.#keypairs = new Keypairs(slot, isPreferred);
+    this.#timers = new SessionTimers(options.persistentKeepaliveMs ?? 0, context.random);
     this.#candidates = options.endpoints;
   }
 
@@ -113,31 +110,16 @@ export class Peer {
 
   /** Whether this node has no key to send to the peer with. */
   get isLost(): boolean {
-    return this.#current === null;
+    return this.#keypairs.current === null;
   }
 
   get deadline(): Millis {
-    return Math.min(
-      this.#retryAt,
-      this.#keepaliveAt,
-      this.#silenceAt,
-      this.#persistentAt,
-      expiry(this.#previous),
-      expiry(this.#current),
-      expiry(this.#next),
-    );
+    return Math.min(this.#retryAt, this.#timers.deadline, this.#keypairs.deadline);
   }
 
   report(): PeerReport {
-    const state = this.#current
-      ? "up"
-      : this.#pending
-      ? this.#gaveUp ? "unreachable" : "handshaking"
-      : this.#gaveUp
-      ? "unreachable"
-      : "down";
     return {
-      state,
+      state: this.#state(),
       lastHandshakeAt: this.#lastHandshakeAt,
       endpoint: this.#endpoint,
       candidates: this.#candidates,
@@ -148,26 +130,18 @@ export class Peer {
 
   /** A persistent keepalive wants a session from the beginning. */
   start(now: Millis): DeviceEffect[] {
-    return this.#options.persistentKeepaliveMs === undefined ? [] : this.initiate(now);
+    if (!this.#options.persistentKeepaliveMs) return [];
+    this.#timers.touch(now);
+    return this.initiate(now);
   }
 
   /** Ends the session and forgets every key. */
-  end(reason: "removed" | "expired"): DeviceEffect[] {
+  end(): DeviceEffect[] {
     const effects: DeviceEffect[] = [];
-    for (const keypair of [this.#previous, this.#current, this.#next]) {
-      effects.push(...forget(keypair));
-    }
-    this.#previous =
-      this.#current =
-      this.#next =
-      this.#pending =
-        null;
-    this.#retryAt =
-      this.#keepaliveAt =
-      this.#silenceAt =
-      this.#persistentAt =
-        NEVER;
-    effects.push({ type: "session-down", peer: this.slot, reason });
+    this.#keypairs.clear(effects);
+    this.#abandon();
+    this.#timers.stop();
+    effects.push({ type: "session-down", peer: this.slot, reason: "removed" });
     return effects;
   }
 
@@ -176,13 +150,12 @@ export class Peer {
     return this.#endpoint === endpoint || this.#candidates.includes(endpoint);
   }
 
-  setEndpoints(endpoints: readonly Endpoint[], now: Millis): DeviceEffect[] {
+  /** An initiation under way goes at once to endpoints that it has not been sent to. */
+  setEndpoints(endpoints: readonly Endpoint[]): DeviceEffect[] {
     this.#candidates = endpoints;
     const pending = this.#pending;
     if (!pending) return [];
-    // A handshake is under way: try what it has not been sent to yet.
-    const fresh = endpoints.filter((endpoint) => !pending.tried.has(endpoint));
-    return now - pending.sentAt > REKEY_TIMEOUT ? [] : this.#sendTo(pending, fresh);
+    return this.#sendTo(pending, endpoints.filter((endpoint) => !pending.tried.has(endpoint)));
   }
 
   roamed(endpoint: Endpoint, now: Millis): DeviceEffect[] {
@@ -192,67 +165,74 @@ export class Peer {
   }
 
   dataSent(now: Millis): DeviceEffect[] {
-    if (this.#silenceAt === NEVER) {
-      this.#silenceAt = now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + this.#jitter();
-    }
-    const effects = this.authenticatedSent(now);
-    if (this.#isDueForRekey(now, this.#context.rekeyAfterMs)) effects.push(...this.initiate(now));
-    return effects;
-  }
-
-  authenticatedSent(now: Millis): DeviceEffect[] {
-    this.#keepaliveAt = NEVER;
-    this.#needsAnotherKeepalive = false;
-    this.#armPersistent(now);
-    return [];
+    this.#timers.dataSent(now);
+    const isInitiator = this.#keypairs.current?.isInitiator ?? false;
+    return this.#rekeyAfter(isInitiator ? 0 : RESPONDER_REKEY_DELAY, now);
   }
 
   dataReceived(now: Millis): DeviceEffect[] {
-    const effects = this.authenticatedReceived(now);
-    if (this.#keepaliveAt === NEVER) this.#keepaliveAt = now + KEEPALIVE_TIMEOUT;
-    else this.#needsAnotherKeepalive = true;
-    // Only receiving: rekey in time for the key not to run out (section 6.2).
-    const lastMinute = this.#context.rekeyAfterMs + REJECT_AFTER_TIME - 120_000 -
-      KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
-    if (this.#isDueForRekey(now, lastMinute)) effects.push(...this.initiate(now));
-    return effects;
+    this.#timers.dataReceived(now);
+    this.#endpointProvenAt = now;
+    if (!this.#keypairs.current?.isInitiator) return [];
+    return this.#rekeyAfter(RECEIVER_REKEY_DELAY, now);
   }
 
-  authenticatedReceived(now: Millis): DeviceEffect[] {
-    this.#silenceAt = NEVER;
+  keepaliveSent(now: Millis): DeviceEffect[] {
+    this.#timers.anythingSent(now);
+    return [];
+  }
+
+  keepaliveReceived(now: Millis): DeviceEffect[] {
+    this.#timers.anythingReceived(now);
     this.#endpointProvenAt = now;
-    this.#armPersistent(now);
     return [];
   }
 
   /** A packet waits for a keypair. */
   sessionWanted(now: Millis): DeviceEffect[] {
-    if (this.#current && this.#endpoint) {
-      return [{ type: "promote-keypair", peer: this.slot, slot: this.#current.slot }];
+    if (this.isLost) return this.initiate(now);
+    // The flag crossed the installation on its way, or the data plane lost its place: say again.
+    const effects: DeviceEffect[] = [];
+    if (this.#endpoint) {
+      effects.push({ type: "use-endpoint", peer: this.slot, endpoint: this.#endpoint });
     }
-    return this.initiate(now);
-  }
-
-  /** The other end has used the keypair that this one answered with: send with it too. */
-  keypairUsed(localIndex: number): DeviceEffect[] {
-    const next = this.#next;
-    if (next?.localIndex !== localIndex) return [];
-    const effects = forget(this.#previous);
-    this.#previous = this.#current;
-    this.#current = next;
-    this.#next = null;
-    effects.push({ type: "promote-keypair", peer: this.slot, slot: next.slot });
+    this.#keypairs.promoteAgain(effects);
     return effects;
   }
 
-  /** Starts a handshake, unless one was started within the last {@link REKEY_TIMEOUT}. */
+  /** The other end has sent on a keypair. One that this end answered with becomes current. */
+  keypairUsed(localIndex: number, now: Millis): DeviceEffect[] {
+    const effects: DeviceEffect[] = [];
+    if (this.#keypairs.use(localIndex, effects) !== "confirmed") return effects;
+    // The session is fresh: an initiation of this end that crossed it has become needless.
+    this.#abandon();
+    this.#timers.anythingReceived(now);
+    const endpoint = this.#endpoint!;
+    effects.push({ type: "session-up", peer: this.slot, rttMs: null, endpoint });
+    return effects;
+  }
+
+  /** Starts a handshake, unless one is under way or began within {@link REKEY_TIMEOUT}. */
   initiate(now: Millis): DeviceEffect[] {
-    if (now - this.#lastInitiationSentAt < REKEY_TIMEOUT) return [];
+    if (this.#pending || now - this.#lastInitiationSentAt < REKEY_TIMEOUT) return [];
     this.#attemptsSince = now;
     this.#attempts = 0;
     return this.#sendInitiation(now);
   }
 
+  /**
+   * Starts a handshake anew with a peer that has lost its part. What was sent to the former run
+   * does not count, nor does where that was.
+   */
+  restarted(now: Millis): DeviceEffect[] {
+    this.#endpointProvenAt = -Infinity;
+    this.#attemptsSince = now;
+    this.#attempts = 0;
+    this.#retryAt = Math.max(now, this.#lastInitiationSentAt + RESTART_INTERVAL_MS);
+    return this.#retryAt <= now ? this.#sendInitiation(now) : [];
+  }
+
+  /** Answers an initiation that authenticated as this peer's. */
   initiation(initiation: Initiation, from: Endpoint, now: Millis): DeviceEffect[] {
     if (!isNewer(initiation.timestamp, this.#newestTimestamp)) {
       return [{ type: "drop", reason: "replay", from }];
@@ -260,113 +240,124 @@ export class Peer {
     if (now - this.#lastInitiationReceivedAt < INITIATION_INTERVAL) {
       return [{ type: "drop", reason: "rate-limited", from }];
     }
-    const effects = forget(this.#next);
-    this.#next = null;
-    const k = this.#freeSlot();
-    const localIndex = this.#newIndex(k);
+    const effects: DeviceEffect[] = [];
+    this.#keypairs.forgetNext(effects);
+    const localIndex = this.#keypairs.newIndex(this.#context.random, effects);
     const response = createResponse(initiation, this.#options.presharedKey, localIndex);
     if (!response) return [...effects, { type: "drop", reason: "bad-tag", from }];
 
-    this.#newestTimestamp = initiation.timestamp.slice();
-    this.#lastInitiationReceivedAt = now;
+    this.#newestTimestamp = initiation.timestamp;
+    this.#lastInitiationReceivedAt = this.#lastHandshakeAt = now;
+    this.#gaveUp = false;
     this.#jar.addMacs(response.bytes, RESPONSE.mac1, now);
-    this.#next = this.#keypair(response.keys, {
-      localIndex,
-      remoteIndex: initiation.sender,
-      isInitiator: false,
-      now,
-    });
-    effects.push({ type: "install-keypair", keypair: this.#next });
+    const facts = { localIndex, isInitiator: false, createdAt: now };
+    this.#keypairs.offer(facts);
+    const keypair = { ...facts, ...response.keys, remoteIndex: initiation.sender };
+    effects.push(this.#installation(keypair));
     effects.push(...this.#proved(from, now));
     effects.push({ type: "transmit", to: from, bytes: response.bytes });
-    effects.push({ type: "session-up", peer: this.slot, rttMs: null, endpoint: from });
-    this.#lastHandshakeAt = now;
-    this.#gaveUp = false;
-    this.#armPersistent(now);
+    this.#timers.anythingReceived(now);
     return effects;
   }
 
+  /** Completes the handshake under way, if this is the response to it. */
   response(bytes: Uint8Array, index: number, from: Endpoint, now: Millis): DeviceEffect[] {
     const pending = this.#pending;
     if (pending?.localIndex !== index) return [{ type: "drop", reason: "unknown-peer", from }];
     const response = consumeResponse(bytes, pending.state);
     if (!response) return [{ type: "drop", reason: "bad-tag", from }];
 
-    const effects = this.#rotate();
-    this.#pending = null;
-    this.#retryAt = NEVER;
+    this.#abandon();
     this.#attempts = 0;
     this.#gaveUp = false;
     this.#lastHandshakeAt = now;
-    this.#rtt = { ms: now - pending.sentAt, at: now };
-    this.#current = this.#keypair(response.keys, {
-      localIndex: index,
-      remoteIndex: response.sender,
-      isInitiator: true,
-      now,
-    });
-    effects.push(...this.#proved(from, now));
-    effects.push({ type: "install-keypair", keypair: this.#current });
-    // The responder may only send once it has seen the key used.
-    effects.push({ type: "send-keepalive", peer: this.slot });
-    effects.push({ type: "session-up", peer: this.slot, rttMs: this.#rtt.ms, endpoint: from });
-    this.authenticatedReceived(now);
-    return effects;
+    const rttMs = now - pending.sentAt;
+    this.#rtt = { ms: rttMs, at: now };
+    const facts = { localIndex: index, isInitiator: true, createdAt: now };
+    this.#keypairs.adopt(facts);
+    const keypair = { ...facts, ...response.keys, remoteIndex: response.sender };
+    this.#timers.anythingReceived(now);
+    return [
+      ...this.#proved(from, now),
+      this.#installation(keypair),
+      // The responder may only send once it has seen the key used.
+      { type: "send-keepalive", peer: this.slot },
+      { type: "session-up", peer: this.slot, rttMs, endpoint: from },
+    ];
   }
 
+  /** Takes a cookie for the next handshake message; false when it is not for the last one. */
   cookieReply(bytes: Uint8Array, now: Millis): boolean {
     return this.#jar.consumeReply(bytes, now);
   }
 
   tick(now: Millis): DeviceEffect[] {
-    const effects = this.#expireKeys(now);
-    if (this.#keepaliveAt <= now) {
-      this.#keepaliveAt = this.#needsAnotherKeepalive ? now + KEEPALIVE_TIMEOUT : NEVER;
-      this.#needsAnotherKeepalive = false;
-      if (this.#current) effects.push({ type: "send-keepalive", peer: this.slot });
+    const effects: DeviceEffect[] = [];
+    if (this.#keypairs.expire(now, effects)) {
+      this.#timers.sessionLost();
+      effects.push({ type: "session-down", peer: this.slot, reason: "expired" });
     }
-    if (this.#persistentAt <= now) {
-      this.#persistentAt = NEVER;
-      this.#armPersistent(now);
-      if (this.#current) effects.push({ type: "send-keepalive", peer: this.slot });
-      else effects.push(...this.initiate(now));
-    }
-    if (this.#silenceAt <= now) {
-      this.#silenceAt = NEVER;
-      effects.push(...this.initiate(now));
+    for (const action of this.#timers.due(now)) {
+      if (action === "initiate") {
+        // Nothing came back from there: look for the peer everywhere.
+        this.#endpointProvenAt = -Infinity;
+        effects.push(...this.initiate(now));
+      } else if (!this.isLost) effects.push({ type: "send-keepalive", peer: this.slot });
+      else if (action === "persistent") effects.push(...this.initiate(now));
     }
     if (this.#retryAt <= now) effects.push(...this.#retry(now));
     return effects;
   }
 
+  #state(): PeerReport["state"] {
+    if (!this.isLost) return "up";
+    if (this.#gaveUp) return "unreachable";
+    return this.#pending ? "handshaking" : "down";
+  }
+
+  #rekeyAfter(delay: Millis, now: Millis): DeviceEffect[] {
+    const current = this.#keypairs.current;
+    const isDue = current !== null &&
+      now - current.createdAt >= this.#context.rekeyAfterMs + delay;
+    return isDue ? this.initiate(now) : [];
+  }
+
   #retry(now: Millis): DeviceEffect[] {
     if (now - this.#attemptsSince < REKEY_ATTEMPT_TIME) return this.#sendInitiation(now);
-    this.#pending = null;
-    this.#retryAt = this.#keepaliveAt = NEVER;
+    this.#abandon();
+    this.#timers.sessionLost();
     this.#gaveUp = true;
     return [{ type: "session-down", peer: this.slot, reason: "gave-up" }];
   }
 
   #sendInitiation(now: Millis): DeviceEffect[] {
-    this.#pending = null;
-    const k = this.#freeSlot();
-    const localIndex = this.#newIndex(k);
-    const initiation = createInitiation({
-      own: this.#context.own,
+    this.#abandon();
+    const effects: DeviceEffect[] = [];
+    const localIndex = this.#keypairs.newIndex(this.#context.random, effects);
+    const initiation = createInitiation(this.#context, {
       remoteStatic: this.#options.publicKey,
       presharedKey: this.#options.presharedKey,
       sender: localIndex,
       timestamp: this.#context.timestamp(),
-      random: this.#context.random,
     });
-    if (!initiation) return [{ type: "drop", reason: "bad-tag" }];
-    this.#jar.addMacs(initiation.bytes, INITIATION.mac1, now);
-    const pending: Pending = { k, localIndex, ...initiation, sentAt: now, tried: new Set() };
-    this.#pending = pending;
     this.#lastInitiationSentAt = now;
-    this.#retryAt = now + REKEY_TIMEOUT + this.#jitter();
+    if (!initiation) return [...effects, { type: "drop", reason: "bad-tag" }];
+    this.#jar.addMacs(initiation.bytes, INITIATION.mac1, now);
+    this.#keypairs.reserve(localIndex);
+    this.#pending = { localIndex, ...initiation, sentAt: now, tried: new Set() };
     this.#attempts++;
-    return this.#sendTo(pending, this.#targets(now));
+    const giveUpAt = this.#attemptsSince + REKEY_ATTEMPT_TIME;
+    this.#retryAt = Math.min(giveUpAt, now + REKEY_TIMEOUT + jitter(this.#context.random));
+    effects.push(...this.#sendTo(this.#pending, this.#targets(now)));
+    return effects;
+  }
+
+  /** Forgets the initiation under way. */
+  #abandon(): void {
+    this.#pending?.state.wipe();
+    this.#pending = null;
+    this.#keypairs.reserve(null);
+    this.#retryAt = NEVER;
   }
 
   /** The first attempt trusts an endpoint that was proven lately; others go everywhere. */
@@ -392,86 +383,17 @@ export class Peer {
     return [{ type: "use-endpoint", peer: this.slot, endpoint }];
   }
 
-  /** Makes room for a keypair that this end initiated. */
-  #rotate(): DeviceEffect[] {
-    const effects = forget(this.#previous);
-    if (this.#next) {
-      effects.push(...forget(this.#current));
-      this.#previous = this.#next;
-      this.#next = null;
-    } else this.#previous = this.#current;
-    return effects;
-  }
-
-  #keypair(
-    keys: TransportKeys,
-    facts: { localIndex: number; remoteIndex: number; isInitiator: boolean; now: Millis },
-  ): Keypair {
-    const { now, ...rest } = facts;
-    return {
-      ...keys,
-      ...rest,
-      peer: this.slot,
-      slot: facts.localIndex & (2 ** KEYPAIR_SLOT_BITS - 1),
-      role: facts.isInitiator ? "current" : "next",
-      createdAt: now,
-    };
-  }
-
-  #expireKeys(now: Millis): DeviceEffect[] {
-    const effects: DeviceEffect[] = [];
-    if (expiry(this.#previous) <= now) {
-      effects.push(...forget(this.#previous));
-      this.#previous = null;
-    }
-    if (expiry(this.#next) <= now) {
-      effects.push(...forget(this.#next));
-      this.#next = null;
-    }
-    if (expiry(this.#current) <= now) {
-      effects.push(...forget(this.#current));
-      this.#current = null;
-      this.#keepaliveAt = NEVER;
-      effects.push({ type: "session-down", peer: this.slot, reason: "expired" });
-    }
-    return effects;
-  }
-
-  #isDueForRekey(now: Millis, after: Millis): boolean {
-    const current = this.#current;
-    return current !== null && current.isInitiator && now - current.createdAt >= after;
-  }
-
-  /** One of the four slots that no keypair and no pending initiation holds. */
-  #freeSlot(): number {
-    const used = [this.#previous, this.#current, this.#next].map((keypair) =>
-      keypair === null ? -1 : keypair.slot % KEYPAIRS_PER_PEER
-    );
-    for (let k = 0; k < KEYPAIRS_PER_PEER; k++) {
-      if (!used.includes(k) && this.#pending?.k !== k) return k;
-    }
-    throw new RangeError("Cannot find a free keypair slot: four are in use");
-  }
-
-  #newIndex(k: number): number {
-    const high = this.#context.random.uint32() >>> KEYPAIR_SLOT_BITS;
-    return (high * 2 ** KEYPAIR_SLOT_BITS) + this.slot * KEYPAIRS_PER_PEER + k;
-  }
-
-  #armPersistent(now: Millis): void {
-    const interval = this.#options.persistentKeepaliveMs;
-    if (interval !== undefined) this.#persistentAt = now + interval;
-  }
-
-  #jitter(): Millis {
-    return unit(this.#context.random) * REKEY_TIMEOUT_JITTER;
+  #installation(keypair: Omit<Keypair, "peer" | "slot" | "role">): DeviceEffect {
+    const role = keypair.isInitiator ? "current" : "next";
+    const slot = slotOf(keypair.localIndex);
+    return { type: "install-keypair", keypair: { ...keypair, peer: this.slot, slot, role } };
   }
 }
 
-function expiry(keypair: Keypair | null): Millis {
-  return keypair ? keypair.createdAt + REJECT_AFTER_TIME : NEVER;
-}
-
-function forget(keypair: Keypair | null): DeviceEffect[] {
-  return keypair ? [{ type: "forget-keypair", peer: keypair.peer, slot: keypair.slot }] : [];
+/** Negative, zero or positive, like the first byte that differs. */
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] !== b[i]) return a[i]! - b[i]!;
+  }
+  return 0;
 }

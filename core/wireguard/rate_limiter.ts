@@ -13,7 +13,7 @@ const BURST = 5;
 const COST = 1000 / PER_SECOND;
 const FULL = COST * BURST;
 /** Addresses remembered; when all are busy, further ones are refused. */
-const MAX_ADDRESSES = 8192;
+export const MAX_ADDRESSES = 8192;
 
 interface Bucket {
   tokens: number;
@@ -22,6 +22,7 @@ interface Bucket {
 
 /** Decides about handshakes by source address. */
 export class RateLimiter {
+  /** Least lately used first. */
   readonly #buckets = new Map<string, Bucket>();
 
   /** Number of addresses remembered. */
@@ -31,28 +32,25 @@ export class RateLimiter {
 
   /** Whether a handshake from `endpoint` may go on. */
   allow(endpoint: string, now: Millis): boolean {
-    const key = sourceOf(endpoint);
-    const bucket = this.#buckets.get(key);
-    if (!bucket) {
-      if (this.#buckets.size >= MAX_ADDRESSES && !this.#evict(now)) return false;
-      this.#buckets.set(key, { tokens: FULL - COST, at: now });
-      return true;
-    }
-    bucket.tokens = Math.min(FULL, bucket.tokens + now - bucket.at);
-    bucket.at = now;
-    if (bucket.tokens < COST) return false;
-    bucket.tokens -= COST;
-    return true;
+    const source = sourceOf(endpoint);
+    this.#forgetFull(now);
+    const bucket = this.#buckets.get(source);
+    if (!bucket && this.#buckets.size >= MAX_ADDRESSES) return false;
+    const tokens = bucket ? Math.min(FULL, bucket.tokens + now - bucket.at) : FULL;
+    const isAllowed = tokens >= COST;
+    this.#buckets.delete(source);
+    this.#buckets.set(source, { tokens: isAllowed ? tokens - COST : tokens, at: now });
+    return isAllowed;
   }
 
-  /** Drops buckets that are full again; they say nothing. Looks at the oldest few only. */
-  #evict(now: Millis): boolean {
+  /** Drops buckets that are full again, for they say nothing; two a call keep up with new ones. */
+  #forgetFull(now: Millis): void {
     let looked = 0;
-    for (const [key, bucket] of this.#buckets) {
-      if (bucket.tokens + now - bucket.at >= FULL) this.#buckets.delete(key);
-      if (++looked === 64) break;
+    for (const [source, bucket] of this.#buckets) {
+      if (bucket.tokens + now - bucket.at < FULL) return;
+      this.#buckets.delete(source);
+      if (++looked === 2) return;
     }
-    return this.#buckets.size < MAX_ADDRESSES;
   }
 }
 

@@ -6,15 +6,17 @@
  * word 0, 1   newest counter + 1, low and high half; 0 for none yet
  * word 2 ..   bitmap, a ring of BITMAP_WORDS words of 32 counters each
  * ```
+ *
+ * Zero words are a fresh window. One thread may use a window at a time.
  * @module
  */
 
-/** Counters this far behind the newest are still accepted. */
-export const WINDOW_SIZE = 8192;
-
-/** One word more than the window, since the newest word is only partly filled. */
-const BITMAP_WORDS = WINDOW_SIZE / 32 + 32;
+/** A power of two, so that a counter finds its word by a mask. */
+const BITMAP_WORDS = 512;
 const BITMAP = 2;
+
+/** Counters less than this far behind the newest are accepted; one word is partly filled. */
+export const WINDOW_SIZE = (BITMAP_WORDS - 1) * 32;
 
 /** Words that one window occupies. */
 export const REPLAY_WORDS = BITMAP + BITMAP_WORDS;
@@ -32,8 +34,8 @@ export function replayCheck(words: Uint32Array, at: number, counter: number): bo
   const newest = newestCounter(words, at);
   if (counter > newest) return true;
   if (counter <= newest - WINDOW_SIZE) return false;
-  const word = at + BITMAP + Math.floor(counter / 32) % BITMAP_WORDS;
-  return (words[word]! & (1 << (counter % 32))) === 0;
+  const word = at + BITMAP + (Math.floor(counter / 32) & (BITMAP_WORDS - 1));
+  return (words[word]! & (1 << (counter & 31))) === 0;
 }
 
 /**
@@ -47,11 +49,31 @@ export function replayAccept(words: Uint32Array, at: number, counter: number): b
   if (counter > newest) {
     const newestWord = newest < 0 ? -1 : Math.floor(newest / 32);
     const firstStale = Math.max(newestWord + 1, word - BITMAP_WORDS + 1);
-    for (let w = firstStale; w <= word; w++) words[at + BITMAP + w % BITMAP_WORDS] = 0;
+    for (let w = firstStale; w <= word; w++) words[at + BITMAP + (w & (BITMAP_WORDS - 1))] = 0;
     words[at] = (counter + 1) >>> 0;
     words[at + 1] = Math.floor((counter + 1) / 2 ** 32);
   }
-  const index = at + BITMAP + word % BITMAP_WORDS;
-  words[index] = words[index]! | (1 << (counter % 32));
+  const index = at + BITMAP + (word & (BITMAP_WORDS - 1));
+  words[index] = words[index]! | (1 << (counter & 31));
   return true;
+}
+
+/** A window with words of its own. */
+export class ReplayWindow {
+  readonly #words = new Uint32Array(REPLAY_WORDS);
+
+  /** The newest counter accepted, or -1. */
+  get newest(): number {
+    return newestCounter(this.#words, 0);
+  }
+
+  /** See {@link replayCheck}. */
+  check(counter: number): boolean {
+    return replayCheck(this.#words, 0, counter);
+  }
+
+  /** See {@link replayAccept}. */
+  accept(counter: number): boolean {
+    return replayAccept(this.#words, 0, counter);
+  }
 }

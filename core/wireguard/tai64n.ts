@@ -6,6 +6,10 @@
  * @see https://cr.yp.to/libtai/tai64.html
  * @module
  */
+import { assert } from "../assert.ts";
+
+/** Bytes of a timestamp: seconds as 64 bits, nanoseconds as 32, big-endian. */
+export const TIMESTAMP_BYTES = 12;
 
 /** TAI64 label of 1970-01-01 TAI, and the 10 s by which TAI was then ahead, as others count it. */
 const EPOCH_HIGH = 0x40000000;
@@ -14,20 +18,25 @@ const EPOCH_LOW = 10;
 /** Timestamps are rounded to this, so that they do not reveal a precise clock (as others do). */
 const STEP_MS = 16;
 
-/** Encodes a wall time in whole milliseconds. */
-export function encodeTai64n(wallMs: number): Uint8Array {
-  const bytes = new Uint8Array(12);
+/**
+ * Encodes a time.
+ *
+ * @param wallMs Wall time in whole milliseconds since 1970, not negative.
+ * @param extraNanos Added to it, in [0, 1_000_000).
+ */
+export function encodeTai64n(wallMs: number, extraNanos = 0): Uint8Array {
+  const bytes = new Uint8Array(TIMESTAMP_BYTES);
   const view = new DataView(bytes.buffer);
   const seconds = Math.floor(wallMs / 1000) + EPOCH_LOW;
   view.setUint32(0, EPOCH_HIGH + Math.floor(seconds / 2 ** 32));
   view.setUint32(4, seconds >>> 0);
-  view.setUint32(8, (wallMs - Math.floor(wallMs / 1000) * 1000) * 1e6);
+  view.setUint32(8, (wallMs - Math.floor(wallMs / 1000) * 1000) * 1e6 + extraNanos);
   return bytes;
 }
 
-/** Whether timestamp `a` is later than `b`; both 12 bytes. */
+/** Whether timestamp `a` is later than `b`; both {@link TIMESTAMP_BYTES} long. */
 export function isNewer(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < 12; i++) {
+  for (let i = 0; i < TIMESTAMP_BYTES; i++) {
     if (a[i] !== b[i]) return a[i]! > b[i]!;
   }
   return false;
@@ -37,8 +46,12 @@ export function isNewer(a: Uint8Array, b: Uint8Array): boolean {
 export class TimestampSource {
   #last: number;
 
-  /** @param watermark What {@link watermark} was at some time after the last use, or 0. */
+  /**
+   * @param watermark What {@link watermark} was at some time after the last use, or 0. One that was
+   * saved too early does harm only if the clock is also behind.
+   */
   constructor(watermark = 0) {
+    assert(watermark >= 0 && Number.isSafeInteger(watermark), "a watermark is a time in ms");
     this.#last = watermark;
   }
 

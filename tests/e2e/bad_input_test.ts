@@ -7,7 +7,7 @@ import { labTest } from "../skip.ts";
 import { decodeToken, encodeToken } from "../../core/identity/token.ts";
 import { meshTest } from "./lab/mesh.ts";
 import { Namespace } from "./lab/netns.ts";
-import { prefetch, tunnelmesh } from "./lab/node.ts";
+import { Node, prefetch, tunnelmesh } from "./lab/node.ts";
 import type { Output } from "./lab/process.ts";
 
 meshTest({
@@ -18,12 +18,8 @@ meshTest({
     const stranger = (await mesh.lan.add("x")).namespace;
     const join = (text: string, ...args: string[]) =>
       tunnelmesh(stranger, ["join", url, "--token", text, ...args]);
-    const create = async (...args: string[]) => {
-      const reply = await mesh.coordinator.cliJson<{ token: string; info: { id: string } }>(
-        ...["token", "create", ...args],
-      );
-      return reply;
-    };
+    const create = (...args: string[]) =>
+      mesh.coordinator.cliJson<{ id: string; token: string }>("token", "create", ...args);
 
     refused(await join("nonsense"), 4, /token/i);
     const parts = decodeToken(token);
@@ -35,8 +31,12 @@ meshTest({
     const expired = await create("--expires", "1s");
     await new Promise((resolve) => setTimeout(resolve, 1_100));
     refused(await join(expired.token), 4, /expired/i);
+    const single = await create();
+    await using guest = await Node.join(await mesh.lan.add("g"), { url, token: single.token });
+    assert.equal((await guest.mustStatus()).name, "g");
+    refused(await join(single.token), 4, /used/i);
     const revoked = await create();
-    await mesh.coordinator.cliJson("token", "revoke", revoked.info.id);
+    await mesh.coordinator.cliJson("token", "revoke", "--", revoked.id);
     refused(await join(revoked.token), 4, /revoked/i);
     assert.doesNotMatch(await stranger.must(["ip", "-o", "link"]), /tun/);
   },

@@ -3,7 +3,7 @@
  * @module
  */
 import { strict as assert } from "node:assert";
-import { Mesh } from "../e2e/lab/mesh.ts";
+import { Mesh, withLogs } from "../e2e/lab/mesh.ts";
 import type { Node } from "../e2e/lab/node.ts";
 import { type Output, waitFor } from "../e2e/lab/process.ts";
 import type { Lan } from "../e2e/lab/topology.ts";
@@ -11,6 +11,7 @@ import { mustPing, PingStream } from "../e2e/lab/traffic.ts";
 import { labTest, type Needs } from "../skip.ts";
 import {
   generateKeyPair,
+  type KeyPair,
   type StockDevice,
   type StockWireGuard,
   wireguardPeersConfig,
@@ -55,8 +56,16 @@ async function stockCalls(implementation: Implementation): Promise<void> {
   const presharedKey = generateKeyPair().privateKey;
   const config = wireguardPeersConfig({ ...ADDRESSES, publicKey: keys.publicKey, presharedKey });
   await using mesh = await Mesh.create({ nodes: [], start: { c: { config } } });
-  const node = mesh.coordinator;
   await using machine = await implementation.boot(mesh.lan);
+  await withLogs(mesh, () => stockCallsOn(mesh.coordinator, machine, keys, presharedKey));
+}
+
+async function stockCallsOn(
+  node: Node,
+  machine: StockMachine,
+  keys: KeyPair,
+  presharedKey: string,
+): Promise<void> {
   const ours = await ourSide(node);
   const device: StockDevice = {
     privateKey: keys.privateKey,
@@ -91,6 +100,10 @@ async function weCall(implementation: Implementation): Promise<void> {
   const config = wireguardPeersConfig({ ...ADDRESSES, publicKey: keys.publicKey, endpoint });
   const env = { TUNNELMESH_TEST_REKEY_AFTER_MS: "3000" };
   const node = await mesh.joinWith("a", { config, env });
+  await withLogs(mesh, () => weCallFrom(node, machine, keys));
+}
+
+async function weCallFrom(node: Node, machine: StockMachine, keys: KeyPair): Promise<void> {
   const ours = await ourSide(node);
   const stock = await machine.start({
     privateKey: keys.privateKey,

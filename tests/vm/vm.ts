@@ -18,7 +18,8 @@ import {
   type StockDevice,
   type StockWireGuard,
 } from "../interop/wireguard.ts";
-import { isInstalled, type Needs, newestKernel } from "../skip.ts";
+import { isInstalled, newestKernel } from "../../scripts/system_packages.ts";
+import type { Needs } from "../skip.ts";
 import { buildInitramfs } from "./initramfs.ts";
 
 /** What a test with a virtual machine needs. */

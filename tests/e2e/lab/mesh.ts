@@ -112,13 +112,17 @@ export function meshTest(test: MeshTest): void {
     ...(test.needs === undefined ? {} : { needs: test.needs }),
     run: async () => {
       await using mesh = await Mesh.create(test.mesh);
-      try {
-        await test.run(mesh);
-      } catch (error) {
-        throw new Error(`${error instanceof Error ? error.message : error}\n${mesh.logs()}`, {
-          cause: error,
-        });
-      }
+      await withLogs(mesh, () => test.run(mesh));
     },
   });
+}
+
+/** Runs a part of a test; its failure brings what all nodes have written. */
+export async function withLogs(mesh: Mesh, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new Error(`${message}\n${mesh.logs()}`, { cause: error });
+  }
 }

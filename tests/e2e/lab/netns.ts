@@ -8,7 +8,7 @@
  * @module
  */
 import { isAlive, must, type Output, Process, run, type RunOptions, signalPid } from "./process.ts";
-import { isInstalled } from "../../skip.ts";
+import { isInstalled } from "../../../scripts/system_packages.ts";
 
 /** The repository's root directory. */
 export const ROOT = new URL("../../../", import.meta.url).pathname.replace(/\/$/, "");
@@ -47,7 +47,14 @@ export class Namespace implements AsyncDisposable {
   }
 
   /** Creates a machine with a loopback interface and nothing else. */
-  static async create(label: string, options: NamespaceOptions = {}): Promise<Namespace> {
+  static create(label: string, options: NamespaceOptions = {}): Promise<Namespace> {
+    if (isEnding) throw new Error("Cannot create a namespace: the process is ending");
+    const creation = Namespace.#create(label, options).finally(() => creations.delete(creation));
+    creations.add(creation);
+    return creation;
+  }
+
+  static async #create(label: string, options: NamespaceOptions): Promise<Namespace> {
     await removeStale();
     const tag = crypto.getRandomValues(new Uint8Array(2)).toHex();
     const name = `tm${Deno.pid}-${tag}-${label}`;
@@ -179,8 +186,13 @@ async function removeStale(): Promise<void> {
   await removeNamespacesOf((pid) => pid !== Deno.pid && !isAlive(pid));
 }
 
-/** Removes every namespace that this process has made, whoever holds it: for an end by signal. */
+let isEnding = false;
+const creations = new Set<Promise<unknown>>();
+
+/** Removes every namespace that this process has made, whoever holds it, and allows no more. */
 export async function removeOwn(): Promise<void> {
+  isEnding = true;
+  await Promise.allSettled(creations);
   await removeNamespacesOf((pid) => pid === Deno.pid);
 }
 

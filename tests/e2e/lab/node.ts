@@ -145,7 +145,7 @@ export class Node implements AsyncDisposable {
 
   /** Runs a command with `--json`, which has to succeed, and parses its single line. */
   async cliJson<T>(...args: string[]): Promise<T> {
-    const output = await this.cli(...args, "--json");
+    const output = await this.cli("--json", ...args);
     if (output.code !== 0) {
       throw new Error(`Cannot run "${args.join(" ")}" on ${this.name}: ${output.stderr}`);
     }

@@ -1,0 +1,46 @@
+/**
+ * The list of commands. Each is loaded only when it runs, or when help needs all of them.
+ * @module
+ */
+import type { Command } from "./command.ts";
+
+/** Commands by name, in the order of help; adding one is one file and one line. */
+export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import("./commands/up.ts")).up,
+  join: async () => (await import("./commands/join.ts")).join,
+  leave: async () => (await import("./commands/leave.ts")).leave,
+  serve: async () => (await import("./commands/serve.ts")).serve,
+  status: async () => (await import("./commands/status.ts")).status,
+  peers: async () => (await import("./commands/peers.ts")).peers,
+  resolve: async () => (await import("./commands/resolve.ts")).resolve,
+  ping: async () => (await import("./commands/ping.ts")).ping,
+  token: async () => (await import("./commands/token.ts")).token,
+  dns: async () => (await import("./commands/dns.ts")).dns,
+  init: async () => (await import("./commands/init.ts")).init,
+  context: async () => (await import("./commands/context.ts")).context,
+  completion: async () => (await import("./commands/completion.ts")).completion,
+  version: async () => (await import("./commands/version.ts")).version,
+  __complete: async () => (await import("./commands/complete.ts")).complete,
+};
+
+/** Loads all commands, hidden ones included. */
+export function loadCommands(): Promise<Command[]> {
+  return Promise.all(Object.values(COMMANDS).map((load) => load()));
+}
+
+/** A command and the words that call it, e.g. `tunnelmesh token create`. */
+export interface CommandPath {
+  readonly path: string;
+  readonly command: Command;
+}
+
+/** Every command that is shown and can run, groups flattened. */
+export async function visibleCommands(): Promise<CommandPath[]> {
+  const flatten = (command: Command, parent: string): CommandPath[] => {
+    if (command.hidden) return [];
+    const path = `${parent} ${command.name}`;
+    if (command.subcommands.length === 0) return [{ path, command }];
+    return command.subcommands.flatMap((child) => flatten(child, path));
+  };
+  return (await loadCommands()).flatMap((command) => flatten(command, "tunnelmesh"));
+}

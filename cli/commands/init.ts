@@ -1,0 +1,121 @@
+/**
+ * `tunnelmesh init`: an identity key, and configuration files to fill in. Neither is needed first:
+ * `up` and `join` work without.
+ * @module
+ */
+import { z } from "zod";
+import { exampleFile } from "../../core/config/example.ts";
+import { PeerFile, ServerFile } from "../../core/config/schema.ts";
+import { MeshError } from "../../core/errors.ts";
+import { defineCommand } from "../command.ts";
+import { exists, replaceFile } from "../files.ts";
+import type { Host } from "../host.ts";
+import { ensureIdentity } from "../identity_file.ts";
+import { absolutePath, identityPath } from "../paths.ts";
+
+export const init = defineCommand({
+  name: "init",
+  summary: "Make an identity key and write configuration files",
+  description:
+    "Files hold every key with its meaning, commented out at its default, and are readable by " +
+    "their owner only. Without --server, --peer and --output only the key is made. --server " +
+    "with --peer writes a coordinator's file that runs a node too.",
+  examples: [
+    { command: "tunnelmesh init", meaning: "Only the identity key, ~/.tunnelmesh/id_ed25519" },
+    { command: "tunnelmesh init --peer", meaning: "A node's file, ./peer.yaml" },
+    { command: "tunnelmesh init --server", meaning: "A coordinator's file, ./server.yaml" },
+    {
+      command: "tunnelmesh init --output ~/.tunnelmesh/config.yaml",
+      meaning: "A node's file where it is found from everywhere",
+    },
+  ],
+  input: z.strictObject({
+    server: z.boolean().default(false).meta({ description: "Write a coordinator's file" }),
+    peer: z.boolean().default(false).meta({ description: "Write a node's file" }),
+    output: z.string().optional().meta({
+      alias: "o",
+      description: "File to write, or folder for server.yaml or peer.yaml",
+      placeholder: "FILE",
+      whenAbsent: "the working directory",
+      completes: "files",
+    }),
+    force: z.boolean().default(false).meta({
+      alias: "f",
+      description: "Replace a file that exists",
+    }),
+  }),
+  permissions: {
+    read: ["$config", "$identity"],
+    write: ["$config", "$identity"],
+    sys: true,
+  },
+  async run({ server, peer, output, force }, { globals, host, out }) {
+    const wantsFile = server || peer || output !== undefined;
+    const path = wantsFile ? targetOf(host, output, server ? "server.yaml" : "peer.yaml") : null;
+    if (path !== null && exists(path) && !force) {
+      throw new MeshError("usage", `Cannot write ${path}: it exists`, {
+        hint: "Add --force to replace it, or name another file by --output",
+      });
+    }
+    const key = globals.identity ?? identityPath(host);
+    const identity = await ensureIdentity(absolutePath(host, key), host.owner);
+    if (path !== null) {
+      const text = server ? serverText(peer) : peerText();
+      replaceFile(path, text, { owner: host.owner, isNew: !force });
+    }
+    out.document({ identity, file: path }, () => [
+      identity.isNew
+        ? `Made the identity key ${identity.path}`
+        : `The identity key ${identity.path} is there`,
+      `  ${identity.fingerprint}`,
+      `  peer id ${identity.peerId}`,
+      ...(path === null ? [] : [`Wrote ${path}`]),
+      "",
+      ...nextSteps(path, server),
+    ]);
+  },
+});
+
+function targetOf(host: Host, output: string | undefined, name: string): string {
+  const path = absolutePath(host, output ?? ".");
+  if (output !== undefined && !output.endsWith("/") && !isFolder(path)) return path;
+  return `${path === "/" ? "" : path}/${name}`;
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+const HOW_TO = "A line `#key: value` shows a key at its default or as an example; remove the #";
+
+function peerText(): string {
+  return exampleFile(PeerFile, {
+    title: [
+      "TunnelMesh node. Nothing here is needed: `tunnelmesh up` and `join` work without a file.",
+      `${HOW_TO} to set it.`,
+      "Environment variables (TUNNELMESH_TUN_MTU, ...) and options win over this file.",
+    ],
+    values: {},
+  });
+}
+
+function serverText(withNode: boolean): string {
+  return exampleFile(ServerFile, {
+    title: [
+      "TunnelMesh coordinator, for `tunnelmesh serve`.",
+      `${HOW_TO} to set it.`,
+      "Environment variables (TUNNELMESH_LISTEN, ...) and options win over this file.",
+    ],
+    // A part with a setting exists, so that a node runs.
+    values: withNode ? { "join_mesh.dns.enabled": true } : {},
+  });
+}
+
+function nextSteps(path: string | null, isServer: boolean): string[] {
+  if (path === null) return ["Next: `sudo tunnelmesh up`, or `sudo tunnelmesh join URL --token T`"];
+  return [`Next: \`sudo tunnelmesh ${isServer ? "serve" : "join"} --config ${path}\``];
+}

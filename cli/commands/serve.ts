@@ -1,0 +1,80 @@
+/**
+ * `tunnelmesh serve`: a coordinator, and a node beside it where the file asks for one.
+ * @module
+ */
+import { z } from "zod";
+import type { ServerConfig } from "../../core/config/config.ts";
+import { type CommandContext, defineCommand } from "../command.ts";
+import type { LoadedConfig } from "../config_files.ts";
+import { absolutePath } from "../paths.ts";
+import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
+import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
+import type { NodeRunOptions } from "../run_options.ts";
+import { COORDINATOR_PERMISSIONS, NODE_PERMISSIONS, surroundingsOf } from "../start.ts";
+
+const Input = z.strictObject(coordinatorOptions);
+
+export const serve = defineCommand({
+  name: "serve",
+  summary: "Run a coordinator",
+  description:
+    "A coordinator introduces nodes to each other and hands out addresses; it never holds a key " +
+    "that opens traffic, and nodes go on without it. With `join_mesh` in its file, a node runs " +
+    "beside it. Files are looked for in ./server.yaml, ./tunnelmesh-server.yaml and " +
+    "/etc/tunnelmesh/server.yaml.",
+  examples: [
+    { command: "sudo tunnelmesh serve -c server.yaml", meaning: "Take everything from a file" },
+    {
+      command: "tunnelmesh serve --data-dir ./mesh --listen 127.0.0.1:8443",
+      meaning: "A coordinator without root, e.g. to try it",
+    },
+    {
+      command:
+        "sudo tunnelmesh serve --public-host mesh.example.com --cert chain.pem --key key.pem",
+      meaning: "With a public certificate, so that tokens need no pin",
+    },
+  ],
+  input: Input,
+  permissions: COORDINATOR_PERMISSIONS,
+  async permissionsFor(input, context) {
+    const { config } = await load(input, context);
+    return config.joinMesh ? NODE_PERMISSIONS : {};
+  },
+  async run(input, context) {
+    const loaded = await load(input, context);
+    const { config } = loaded;
+    let node: NodeRunOptions | null = null;
+    const surroundings = await surroundingsOf(
+      context,
+      // A server file is no configuration for `join`, so the context does not name it.
+      () => node && { options: node, config: null },
+    );
+    const coordinator = resolveCoordinator(
+      { ...loaded, config: config.coordinator },
+      config.logLevel,
+      surroundings,
+    );
+    const { runCoordinator, runUp } = await import("../compose.ts");
+    if (!config.joinMesh) return await runCoordinator(coordinator);
+    const { host, globals } = context;
+    const chosen = (path: string | null, fallback: string | null) =>
+      path === null ? fallback : absolutePath(host, path);
+    node = resolveNode({
+      ...loaded,
+      config: {
+        ...config.joinMesh,
+        identity: chosen(globals.identity, config.joinMesh.identity),
+        stateDir: chosen(globals.stateDir, config.joinMesh.stateDir),
+      },
+    }, surroundings);
+    const { context: name, logLevel, progress } = coordinator;
+    await runUp({ context: name, logLevel, progress, node, coordinator });
+  },
+});
+
+async function load(
+  input: z.infer<typeof Input>,
+  context: CommandContext,
+): Promise<LoadedConfig<ServerConfig>> {
+  return (await context.config()).loadServer(coordinatorFlags(input, "", context));
+}

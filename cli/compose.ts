@@ -1,0 +1,236 @@
+/**
+ * The composition root: turns options into running processes. The only place that constructs the
+ * daemon and the coordinator.
+ *
+ * A coordinator is always a process of its own, without the right to load native code; `up`
+ * starts it beside the node, watches it, and ends it by closing its standard input.
+ * @module
+ */
+import { requireLinux } from "../core/daemon/daemon.ts";
+import { loadOrCreateIdentity } from "../core/daemon/identity_file.ts";
+import { createLog } from "../core/daemon/log.ts";
+import {
+  loadMembership,
+  type Membership,
+  membershipOf,
+  saveMembership,
+} from "../core/daemon/membership.ts";
+import { callCoordinator, register } from "../core/daemon/registration.ts";
+import { NodeService } from "../core/daemon/service.ts";
+import { StateDir } from "../core/daemon/state_dir.ts";
+import { PATHS } from "../core/control/envelope.ts";
+import { TokenCreateReply } from "../core/control/messages.ts";
+import { errorMessage, MeshError } from "../core/errors.ts";
+import type { Identity } from "../core/identity/keys.ts";
+import { decodeToken } from "../core/identity/token.ts";
+import { peerNameFrom } from "../core/ids.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  formatPrefix,
+  parseEndpoint,
+  parsePrefix,
+  prefixesOverlap,
+} from "../core/ip.ts";
+import type { StaticPeer } from "../core/node.ts";
+import { localPrefixes } from "../core/platform/linux/interface.ts";
+import { CoordinatorProcess } from "./coordinator_process.ts";
+import type {
+  CoordinatorRunOptions,
+  NodeRunOptions,
+  UpRunOptions,
+  WireguardPeerOptions,
+} from "./run_options.ts";
+import { untilSignal } from "./signals.ts";
+import { VERSION } from "./version.ts";
+
+/** How long the line that `up` prints admits machines. */
+const INVITATION_MS = 24 * 3_600_000;
+/** Ranges tried for a new mesh, in order; the first that no local route uses is taken. */
+const CIDR4_CHOICES = ["172.30.0.0/16", "172.29.0.0/16", "10.142.0.0/16", "100.112.0.0/16"];
+
+/** Runs a node until it is stopped. */
+export async function runNode(options: NodeRunOptions): Promise<void> {
+  requireLinux();
+  using state = await StateDir.open(options.stateDir, { exclusive: true });
+  const identity = await identityOf(options);
+  const membership = await belong(options, state, identity);
+  await serveNode(options, state, identity, membership);
+}
+
+/** Runs a coordinator until it is stopped. */
+export async function runCoordinator(options: CoordinatorRunOptions): Promise<void> {
+  const { startCoordinator } = await import("./coordinator_main.ts");
+  await startCoordinator(options);
+}
+
+/** Runs a coordinator and a node beside it until they are stopped. */
+export async function runUp(options: UpRunOptions): Promise<void> {
+  requireLinux();
+  const { node, progress } = options;
+  using state = await StateDir.open(node.stateDir, { exclusive: true });
+  const identity = await identityOf(node);
+  const cidr4 = options.coordinator.cidr4 ?? await freeCidr4(options.coordinator.dataDir);
+  await using process = await CoordinatorProcess.start({ ...options.coordinator, cidr4 });
+  progress.listening(process.facts.urls);
+  const membership = await belong(
+    { ...node, coordinatorUrls: [process.facts.localUrl], token: process.facts.token },
+    state,
+    identity,
+  );
+  await serveNode(node, state, identity, membership, async () => {
+    for (const url of process.facts.urls.slice(0, 1)) {
+      const { token } = TokenCreateReply.parse(
+        await callCoordinator(membership, identity, {
+          method: "POST",
+          path: PATHS.tokens,
+          body: { reusable: true, expiresInMs: INVITATION_MS },
+        }),
+      );
+      progress.invitation(url, token);
+    }
+  });
+}
+
+/** Starts the service, tells that it is ready, and undoes everything at the end. */
+async function serveNode(
+  options: NodeRunOptions,
+  state: StateDir,
+  identity: Identity,
+  membership: Membership,
+  whenReady: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const { progress } = options;
+  const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
+  const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
+  const service = await NodeService.start({
+    version: VERSION,
+    identity,
+    state,
+    membership,
+    interfaceName: options.interfaceName,
+    mtu: options.mtu,
+    udpPort: options.udpPort,
+    staticPeers: await Promise.all(options.wireguardPeers.map(staticPeer)),
+    log: createLog(options.logLevel),
+    dnsTtlSeconds: options.dns.ttlSeconds,
+    wallTime: () => Date.now() + offset,
+    context: options.context,
+    socketPath: options.socketPath,
+    dns: {
+      isEnabled: options.dns.isEnabled,
+      listen: options.dns.listen && {
+        address: options.dns.listen.host ?? "127.0.0.1",
+        port: options.dns.listen.port,
+      },
+    },
+    ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
+  });
+  try {
+    const { name, addresses, meshId } = membership.reply;
+    const { interfaceName } = options;
+    const coordinatorUrl = membership.urls[0] ?? null;
+    progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
+    await whenReady();
+    const reason = await untilSignal(service.stopped);
+    progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
+  } finally {
+    await service.close();
+  }
+}
+
+async function identityOf(options: NodeRunOptions): Promise<Identity> {
+  const { identity, isNew } = await loadOrCreateIdentity(options.identityPath, {
+    askPassphrase: () => options.passphrase(),
+  });
+  if (isNew) options.progress.step(`Made an identity: ${options.identityPath}`);
+  return identity;
+}
+
+/** The membership to run with: kept from before, or given by registering. */
+async function belong(
+  options: NodeRunOptions,
+  state: StateDir,
+  identity: Identity,
+): Promise<Membership> {
+  const { progress, aliases } = options;
+  const kept = await loadMembership(state);
+  const before = kept?.reply.id === identity.peerId ? kept : null;
+  const token = options.token === null ? null : decodeToken(options.token);
+  const name = options.name ?? before?.reply.name ?? peerNameFrom(Deno.hostname());
+  const wantsOther = before !== null &&
+    (name !== before.reply.name.replace(/-\d+$/, "") && name !== before.reply.name ||
+      aliases.join() !== before.reply.aliases.join());
+  const urls = options.coordinatorUrls.length > 0 ? options.coordinatorUrls : before?.urls ?? [];
+  const isSameMesh = before !== null && urls.join() === before.urls.join();
+  if (before && isSameMesh && !wantsOther) return before;
+  if (urls.length === 0) {
+    throw new MeshError("usage", "Cannot join: no coordinator is known", {
+      hint: "Paste the line that `tunnelmesh up` printed on the first machine",
+    });
+  }
+  progress.step(`Registering with ${urls[0]}`);
+  try {
+    const { reply, caCertificate } = await register({
+      urls,
+      identity,
+      token,
+      caCertificate: isSameMesh || !token ? before?.caCertificate ?? null : null,
+      name,
+      aliases: [...aliases],
+      version: VERSION,
+      state,
+    });
+    const membership = membershipOf(identity, { urls, caCertificate }, reply, before);
+    await saveMembership(state, membership);
+    if (reply.name !== name) {
+      progress.warning(`The name "${name}" is taken: this node is "${reply.name}"`);
+    }
+    return membership;
+  } catch (error) {
+    const isAway = error instanceof MeshError && error.code === "coordinator-unreachable";
+    if (!isAway || !before || !isSameMesh) throw error;
+    progress.warning(`Going on from the last known state: ${errorMessage(error)}`);
+    return before;
+  }
+}
+
+/** The first range that clashes with no local route; null keeps an existing mesh's. */
+async function freeCidr4(dataDir: string): Promise<string | null> {
+  try {
+    await Deno.stat(`${dataDir}/state.db`);
+    return null;
+  } catch {
+    const local = await localPrefixes();
+    const choices = CIDR4_CHOICES.map((text) => parsePrefix(text)!);
+    const free = choices.find((choice) => !local.some((used) => prefixesOverlap(choice, used)));
+    if (free) return formatPrefix(free);
+    throw new MeshError("config-invalid", "Cannot choose addresses: every usual range is routed", {
+      hint: "Choose a free IPv4 range with --cidr",
+    });
+  }
+}
+
+async function staticPeer(peer: WireguardPeerOptions): Promise<StaticPeer> {
+  return {
+    name: peer.name,
+    publicKey: peer.publicKey,
+    presharedKey: peer.presharedKey,
+    allowedIps: peer.allowedIps.map((text) => parsePrefix(text)!),
+    endpoint: peer.endpoint === null ? null : await resolveEndpoint(peer.endpoint),
+    persistentKeepaliveMs: peer.persistentKeepaliveMs,
+  };
+}
+
+/** @throws {MeshError} `config-invalid` when the host has no address. */
+async function resolveEndpoint(text: string): Promise<Endpoint> {
+  const literal = parseEndpoint(text);
+  if (literal) return formatEndpoint(literal.ip, literal.port);
+  const at = text.lastIndexOf(":");
+  const [host, port] = [text.slice(0, at), Number(text.slice(at + 1))];
+  for (const type of ["A", "AAAA"] as const) {
+    const found = await Deno.resolveDns(host, type).catch(() => []);
+    if (found[0]) return formatEndpoint(found[0], port);
+  }
+  throw new MeshError("config-invalid", `Cannot use endpoint "${text}": its name has no address`);
+}

@@ -1,0 +1,72 @@
+/**
+ * The coordinator's process: starts it, tells where it listens, ends it.
+ * @module
+ */
+import { createLog } from "../core/daemon/log.ts";
+import { formatEndpoint } from "../core/ip.ts";
+import { createCoordinator } from "../coordinator/mod.ts";
+import { type CoordinatorFacts, SUPERVISED } from "./coordinator_process.ts";
+import type { CoordinatorRunOptions } from "./run_options.ts";
+import { untilSignal } from "./signals.ts";
+
+/** How long the first invitation of a mesh without nodes admits one. */
+const FIRST_INVITATION_MS = 24 * 3_600_000;
+
+/** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
+export async function startCoordinator(options: CoordinatorRunOptions): Promise<void> {
+  const { listen, dataDir, cidr4, certificate, logLevel, progress } = options;
+  const isSupervised = Deno.env.get(SUPERVISED) === "1";
+  const publicHosts = options.publicHosts.length > 0 ? options.publicHosts : machineAddresses();
+  const coordinator = await createCoordinator({
+    dataDir,
+    listen: { hostname: listen.host ?? "0.0.0.0", port: listen.port },
+    publicHosts: [...new Set([...publicHosts, "localhost", "127.0.0.1"])],
+    ...(cidr4 ? { cidr4 } : {}),
+    ...(certificate
+      ? { certificate: { certFile: certificate.certificatePath, keyFile: certificate.keyPath } }
+      : {}),
+    log: createLog(logLevel),
+  });
+  const { port } = coordinator;
+  const urls = publicHosts.map((host) => `https://${formatHost(host, port)}`);
+  try {
+    if (isSupervised) {
+      const { token } = await coordinator.createToken({
+        coordinator: true,
+        expiresInMs: FIRST_INVITATION_MS,
+      });
+      const local = listen.host === null || listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host;
+      const localUrl = `https://${formatHost(local, port)}`;
+      const facts: CoordinatorFacts = { urls, localUrl, token };
+      console.log(JSON.stringify(facts));
+      await untilSignal(endOfInput());
+      return;
+    }
+    progress.listening(urls);
+    if (coordinator.nodeCount === 0) {
+      const { token } = await coordinator.createToken({ expiresInMs: FIRST_INVITATION_MS });
+      progress.invitation(urls[0]!, token);
+    }
+    await untilSignal(new Promise<never>(() => {}));
+    progress.stopping("Stopping");
+  } finally {
+    await coordinator.close();
+  }
+}
+
+function formatHost(host: string, port: number): string {
+  return host.includes(":") ? formatEndpoint(host, port) : `${host}:${port}`;
+}
+
+async function endOfInput(): Promise<void> {
+  for await (const _ of Deno.stdin.readable);
+}
+
+/** Addresses that other machines may reach this one by; IPv4 first. */
+function machineAddresses(): string[] {
+  const addresses = Deno.networkInterfaces().filter(({ name, address }) =>
+    name !== "lo" && !address.startsWith("fe80:") && !address.startsWith("169.254.")
+  ).map(({ address }) => address);
+  const sorted = addresses.sort((a, b) => Number(a.includes(":")) - Number(b.includes(":")));
+  return sorted.length > 0 ? sorted : ["127.0.0.1"];
+}

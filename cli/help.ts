@@ -1,0 +1,161 @@
+/**
+ * Help text of the program, a group or a command, from their declarations.
+ * @module
+ */
+import type { Command } from "./command.ts";
+import { wrapText } from "./format.ts";
+import { GLOBAL_OPTIONS, type InputSpec, type OptionSpec } from "./options.ts";
+
+/** What the exit statuses mean; `docs/reference/cli.md` has the same words. */
+export const EXIT_STATUSES: readonly [status: number, meaning: string][] = [
+  [0, "done"],
+  [1, "failed"],
+  [2, "wrong usage or configuration"],
+  [3, "not connected: no daemon, or no coordinator"],
+  [4, "refused by policy"],
+];
+
+/** How help looks. */
+export interface HelpStyle {
+  readonly width: number;
+  readonly bold: (text: string) => string;
+}
+
+/** Lines of `tunnelmesh --help`. */
+export function rootHelp(commands: readonly Command[], style: HelpStyle): string[] {
+  return [
+    "TunnelMesh: an encrypted network between your machines, with names.",
+    "",
+    `${style.bold("Usage:")} tunnelmesh COMMAND [OPTIONS]`,
+    "",
+    style.bold("First steps:"),
+    ...table([
+      ["sudo tunnelmesh up", "on one machine; it prints the line for the others"],
+      ["sudo tunnelmesh join URL --token T", "on each other machine"],
+      ["tunnelmesh status", "shows who is connected, and how"],
+    ], style),
+    "",
+    style.bold("Commands:"),
+    ...table(visible(commands).map(({ name, summary }) => [name, summary]), style),
+    "",
+    style.bold("Options of every command:"),
+    ...optionTable(GLOBAL_OPTIONS, style),
+    "",
+    style.bold("Exit status:"),
+    ...table(EXIT_STATUSES.map(([status, meaning]) => [String(status), meaning]), style),
+    "",
+    "`tunnelmesh COMMAND --help` tells more about a command.",
+  ];
+}
+
+/** Lines of `tunnelmesh GROUP --help`. */
+export function groupHelp(command: Command, path: string, style: HelpStyle): string[] {
+  return [
+    command.summary,
+    "",
+    `${style.bold("Usage:")} ${path} COMMAND [OPTIONS]`,
+    ...paragraphs(command.description, style),
+    "",
+    style.bold("Commands:"),
+    ...table(visible(command.subcommands).map((child) => [nameOf(child), child.summary]), style),
+    ...examples(command, style),
+  ];
+}
+
+/** Lines of the help of one command. */
+export function commandHelp(
+  command: Command,
+  spec: InputSpec,
+  path: string,
+  style: HelpStyle,
+): string[] {
+  const { positionals } = spec;
+  const own = spec.options.filter(({ isHidden }) => !isHidden);
+  const taken = new Set(own.map(({ short }) => short));
+  const global = GLOBAL_OPTIONS.map((option) =>
+    taken.has(option.short) ? { ...option, short: null } : option
+  );
+  return [
+    command.summary,
+    "",
+    `${style.bold("Usage:")} ${usageOf(path, spec)}`,
+    ...paragraphs(command.description, style),
+    ...section(
+      "Arguments:",
+      table(positionals.map((each) => [each.placeholder, each.description]), style),
+      style,
+    ),
+    ...section("Options:", optionTable(own, style), style),
+    ...section("Options of every command:", optionTable(global, style), style),
+    ...examples(command, style),
+  ];
+}
+
+/** `tunnelmesh ping PEER [OPTIONS]`. */
+export function usageOf(path: string, { positionals, options }: InputSpec): string {
+  const words = positionals.map(({ placeholder, isRequired }) =>
+    isRequired ? placeholder : `[${placeholder}]`
+  );
+  return [path, ...words, ...(options.length > 0 ? ["[OPTIONS]"] : [])].join(" ");
+}
+
+/** `-c, --count N`. */
+export function optionLabel({ short, long, kind, placeholder, choices }: OptionSpec): string {
+  const value = choices.length > 0 && choices.join("|").length <= 24
+    ? choices.join("|")
+    : placeholder;
+  return `${short ? `-${short}, ` : ""}${long}${kind === "flag" ? "" : ` ${value}`}`;
+}
+
+/** What an option means, its default and whether it may be repeated. */
+export function optionMeaning({ description, fallback, kind }: OptionSpec): string {
+  const notes = [
+    ...(kind === "list" ? ["may be repeated"] : []),
+    ...(fallback === null ? [] : [`default: ${fallback}`]),
+  ];
+  return notes.length === 0 ? description : `${description} (${notes.join("; ")})`;
+}
+
+function visible(commands: readonly Command[]): Command[] {
+  return commands.filter(({ hidden }) => !hidden);
+}
+
+function nameOf({ name, aliases }: Command): string {
+  return [name, ...aliases].join(", ");
+}
+
+function optionTable(options: readonly OptionSpec[], style: HelpStyle): string[] {
+  return table(options.map((option) => [optionLabel(option), optionMeaning(option)]), style);
+}
+
+function section(title: string, lines: readonly string[], style: HelpStyle): string[] {
+  return lines.length === 0 ? [] : ["", style.bold(title), ...lines];
+}
+
+function paragraphs(text: string | null, style: HelpStyle): string[] {
+  return text === null ? [] : ["", ...wrapText(text, style.width)];
+}
+
+function examples({ examples }: Command, style: HelpStyle): string[] {
+  const lines = examples.flatMap(({ command, meaning }) => [
+    `  ${command}`,
+    ...wrapText(meaning, style.width - 6).map((line) => `      ${line}`),
+  ]);
+  return section("Examples:", lines, style);
+}
+
+const LABEL_WIDTH = 34;
+
+/** Two columns; a label that is too long for the first stands on a line of its own. */
+function table(rows: readonly (readonly string[])[], style: HelpStyle): string[] {
+  const labels = rows.map(([label]) => label!.length).filter((length) => length <= LABEL_WIDTH);
+  const column = Math.max(8, ...labels);
+  return rows.flatMap(([label, meaning]) => {
+    const lines = wrapText(meaning!, style.width - column - 4);
+    const first = label!.length <= column ? lines.shift() ?? "" : "";
+    return [
+      `  ${label!.padEnd(column)}  ${first}`.trimEnd(),
+      ...lines.map((line) => `${" ".repeat(column + 4)}${line}`),
+    ];
+  });
+}

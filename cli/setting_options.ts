@@ -1,0 +1,114 @@
+/**
+ * Options that set a setting of the configuration: described where the setting is, checked by the
+ * configuration's schema, and named in its errors.
+ * @module
+ */
+import { z } from "zod";
+import { PeerFile, type SettingNode, settingsOf } from "../core/config/schema.ts";
+import type { FlagValue } from "../core/config/source.ts";
+import type { CommandContext } from "./command.ts";
+import { absolutePath } from "./paths.ts";
+
+const SETTINGS = new Map(settingsOf(PeerFile).map(({ path, node }) => [path, node]));
+
+function metaOf(path: string, placeholder: string) {
+  const node: SettingNode = SETTINGS.get(path) ?? {};
+  const fallback = node.whenAbsent ?? defaultOf(node);
+  return {
+    description: node.description ?? "",
+    placeholder,
+    ...(node.unit ? { unit: node.unit } : {}),
+    ...(fallback === undefined ? {} : { whenAbsent: fallback }),
+  };
+}
+
+function defaultOf({ default: value }: SettingNode): string | undefined {
+  return value === undefined || Array.isArray(value) ? undefined : String(value);
+}
+
+/** An option whose value is text. */
+export function textOption(path: string, placeholder: string) {
+  return z.string().optional().meta(metaOf(path, placeholder));
+}
+
+/** An option whose value is a whole number. */
+export function numberOption(path: string) {
+  return z.int("must be a whole number").optional().meta(metaOf(path, "N"));
+}
+
+/** An option that may be repeated. */
+export function listOption(path: string, placeholder: string) {
+  return z.array(z.string()).optional().meta(metaOf(path, placeholder));
+}
+
+/** Options of a node, for commands that run one. */
+export const nodeOptions = {
+  name: textOption("name", "NAME"),
+  udpPort: numberOption("udp_port"),
+  interface: textOption("tun.name", "NAME"),
+  mtu: numberOption("tun.mtu"),
+  noDns: z.boolean().default(false).meta({
+    description: "Answer no mesh names and leave the system's resolver alone",
+  }),
+  alias: listOption("dns.aliases", "NAME"),
+};
+
+/** Options of a coordinator, for commands that run one. */
+export const coordinatorOptions = {
+  listen: textOption("coordinator.listen", "HOST:PORT"),
+  publicHost: listOption("coordinator.public_hosts", "HOST"),
+  cidr: textOption("coordinator.mesh_cidr", "CIDR"),
+  dataDir: z.string().optional().meta({
+    ...metaOf("coordinator.data_dir", "DIR"),
+    completes: "files",
+  }),
+  cert: z.string().optional().meta({
+    ...metaOf("coordinator.certificate", "FILE"),
+    completes: "files",
+  }),
+  key: z.string().optional().meta({
+    ...metaOf("coordinator.certificate_key", "FILE"),
+    completes: "files",
+  }),
+};
+
+type Flags = Record<string, FlagValue>;
+
+/** Settings that {@link nodeOptions} gave. */
+export function nodeFlags(
+  input: z.infer<z.ZodObject<typeof nodeOptions>>,
+): Flags {
+  return given({
+    "name": ["--name", input.name],
+    "udp_port": ["--udp-port", input.udpPort],
+    "tun.name": ["--interface", input.interface],
+    "tun.mtu": ["--mtu", input.mtu],
+    "dns.enabled": ["--no-dns", input.noDns ? false : undefined],
+    "dns.aliases": ["--alias", input.alias],
+  });
+}
+
+/** Settings that {@link coordinatorOptions} gave; `prefix` is `coordinator.` in a peer file. */
+export function coordinatorFlags(
+  input: z.infer<z.ZodObject<typeof coordinatorOptions>>,
+  prefix: "" | "coordinator.",
+  { host }: CommandContext,
+): Flags {
+  // Paths on the command line start at the working directory, unlike those in a file.
+  const path = (value: string | undefined) =>
+    value === undefined ? undefined : absolutePath(host, value);
+  return given({
+    [`${prefix}listen`]: ["--listen", input.listen],
+    [`${prefix}public_hosts`]: ["--public-host", input.publicHost],
+    [`${prefix}mesh_cidr`]: ["--cidr", input.cidr],
+    [`${prefix}data_dir`]: ["--data-dir", path(input.dataDir)],
+    [`${prefix}certificate`]: ["--cert", path(input.cert)],
+    [`${prefix}certificate_key`]: ["--key", path(input.key)],
+  });
+}
+
+/** Leaves out what was not given. */
+export function given(values: Record<string, [flag: string, value: unknown]>): Flags {
+  const entries = Object.entries(values).filter(([, [, value]]) => value !== undefined);
+  return Object.fromEntries(entries.map(([path, [flag, value]]) => [path, { flag, value }]));
+}

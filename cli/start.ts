@@ -1,0 +1,101 @@
+/**
+ * Starts the long-running processes: which of node, coordinator or both a machine needs, and what
+ * is remembered of it.
+ * @module
+ */
+import type { PeerConfig } from "../core/config/config.ts";
+import type { CommandContext, Permissions } from "./command.ts";
+import type { LoadedConfig } from "./config_files.ts";
+import { exists } from "./files.ts";
+import { createProgress } from "./progress.ts";
+import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
+import type { NodeRunOptions } from "./run_options.ts";
+
+/** What a process with a node may do: open the network, the interface and the system's settings. */
+export const NODE_PERMISSIONS: Permissions = {
+  read: ["$config", "$identity", "$state", "$data", "$system"],
+  write: ["$config", "$identity", "$state", "$data", "$system"],
+  net: true,
+  env: true,
+  sys: true,
+  run: true,
+  ffi: true,
+};
+
+/** What a coordinator may do; it never has `ffi`. */
+export const COORDINATOR_PERMISSIONS: Permissions = {
+  read: ["$config", "$data", "$system"],
+  write: ["$config", "$data"],
+  net: true,
+  env: true,
+  sys: true,
+};
+
+/** What resolving options needs; a node that is ready saves its context. */
+export async function surroundingsOf(
+  context: CommandContext,
+  node: () => { options: NodeRunOptions; config: string | null } | null,
+): Promise<Surroundings> {
+  const { host, globals, out } = context;
+  const progress = createProgress(out, async (facts) => {
+    const ready = node();
+    if (ready === null) return;
+    const { options, config } = ready;
+    const { Contexts } = await import("./contexts.ts");
+    // Read again: another process may have changed it since this one started.
+    Contexts.load(host).put(options.context, {
+      server: facts.coordinatorUrl ?? options.coordinatorUrls[0] ?? null,
+      config,
+      identity: options.identityPath,
+      stateDir: options.stateDir,
+      socket: options.socketPath,
+      node: facts.name,
+    });
+  });
+  const contexts = await context.contexts();
+  const files = await context.config();
+  return { host, globals, contexts, files, progress };
+}
+
+/** Under sudo a key that is made in the user's home has to be the user's. */
+async function makeIdentity({ identityPath, owner, progress }: NodeRunOptions): Promise<void> {
+  if (owner === null || exists(identityPath)) return;
+  const { ensureIdentity } = await import("./identity_file.ts");
+  await ensureIdentity(identityPath, owner);
+  progress.step(`Made an identity: ${identityPath}`);
+}
+
+/** Whether the state directory holds a mesh that the node can reconnect to. */
+export function isMember(node: NodeRunOptions): boolean {
+  return exists(`${node.stateDir}/mesh.json`);
+}
+
+/** Runs the node of a configuration, and a coordinator beside it where it needs one. */
+export async function runNodeOrBoth(
+  loaded: LoadedConfig<PeerConfig>,
+  context: CommandContext,
+  wants: { readonly coordinator: boolean },
+): Promise<void> {
+  let node: NodeRunOptions | null = null;
+  const surroundings = await surroundingsOf(
+    context,
+    () => node && { options: node, config: loaded.path },
+  );
+  node = resolveNode(loaded, surroundings);
+  const known = surroundings.contexts.entry(node.context).server;
+  if (node.coordinatorUrls.length === 0 && known !== null && !isMember(node)) {
+    node = { ...node, coordinatorUrls: [known] };
+  }
+  await makeIdentity(node);
+  const coordinator = resolveCoordinator(
+    { ...loaded, config: loaded.config.coordinator },
+    node.logLevel,
+    surroundings,
+  );
+  const ownsMesh = exists(`${coordinator.dataDir}/state.db`);
+  const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
+  const { runNode, runUp } = await import("./compose.ts");
+  if (!wants.coordinator && isElsewhere) return await runNode(node);
+  const { context: name, logLevel, progress } = node;
+  await runUp({ context: name, logLevel, progress, node, coordinator });
+}

@@ -1,0 +1,184 @@
+/**
+ * How does the daemon's report look on a terminal of 80 columns?
+ * @module
+ */
+import type {
+  CoordinatorReport,
+  DnsReport,
+  PeerReport,
+  StatusReport,
+} from "../core/daemon/api_types.ts";
+import {
+  type Column,
+  formatAge,
+  formatBytes,
+  formatCount,
+  formatMeasured,
+  formatRtt,
+  formatShare,
+} from "./format.ts";
+import type { Output } from "./output.ts";
+
+/** Lines of `tunnelmesh status`. */
+export function* statusLines(report: StatusReport, out: Output): Generator<string> {
+  yield `${out.bold(report.name)}  ${report.addresses.join("  ")}`;
+  yield "";
+  yield* facts([
+    ["Mesh", `${report.meshId}${report.isAdmin ? ", this node is an admin" : ""}`],
+    ["Ranges", `${report.cidr4}, ${report.prefix6}`],
+    ["Interface", `${report.interfaceName}, MTU ${report.mtu}, UDP port ${report.udpPort}`],
+    ["Sealed by", report.aead],
+    ["Daemon", daemonText(report)],
+    ["Coordinator", coordinatorText(report.coordinator, out)],
+    ["Names", dnsText(report.dns)],
+    ...(Object.keys(report.drops).length === 0 ? [] : [["Dropped", dropsText(report.drops)]]),
+  ], out);
+  for (const warning of report.warnings) yield `${out.yellow("Warning")}      ${warning}`;
+  yield "";
+  const up = report.peers.filter(({ session }) => session === "up").length;
+  yield out.bold(
+    report.peers.length === 0
+      ? "No peers yet: `tunnelmesh token create` prints the line that adds one"
+      : `${formatCount(report.peers.length, "peer")}, ${up} with a session`,
+  );
+  if (report.peers.length > 0) yield* pathTable(report.peers, out);
+}
+
+function* facts(rows: readonly (readonly string[])[], out: Output): Generator<string> {
+  for (const [label, text] of rows) yield `${out.dim(label!.padEnd(11))}  ${text}`;
+}
+
+function daemonText({ version, pid, uptimeMs, context }: StatusReport): string {
+  return `${version}, process ${pid}, up ${formatAge(uptimeMs)}, context ${context}`;
+}
+
+function coordinatorText(report: CoordinatorReport, out: Output): string {
+  const { url, state, sinceMs, rtt, lastError } = report;
+  const paint = state === "connected" ? out.green : state === "connecting" ? out.yellow : out.red;
+  const parts = [`${url} ${paint.call(out, state)} for ${formatAge(sinceMs)}`];
+  if (rtt) parts.push(`rtt ${formatMeasured(rtt, formatRtt)}`);
+  if (state !== "connected" && lastError) parts.push(lastError);
+  return parts.join(", ");
+}
+
+function dnsText({ mode, listen, upstreams, repairs }: DnsReport): string {
+  if (mode === "off") return "off";
+  const by = mode === "resolved" ? "systemd-resolved" : "/etc/resolv.conf";
+  const parts = [`answered on ${listen ?? "-"}, set by ${by}`];
+  if (upstreams.length > 0) parts.push(`others from ${upstreams.join(", ")}`);
+  const last = repairs.at(-1);
+  if (last) {
+    const times = repairs.length === 1 ? "once" : `${repairs.length} times`;
+    parts.push(`repaired ${times}, last ${formatAge(last.ageMs)} ago`);
+  }
+  return parts.join(", ");
+}
+
+function dropsText(drops: Readonly<Record<string, number>>): string {
+  const counts = Object.entries(drops).sort(([, a], [, b]) => b - a);
+  return counts.map(([reason, count]) => `${reason} ${count}`).join(", ");
+}
+
+const PATH_COLUMNS: readonly Column[] = [
+  { title: "Peer", shrinksTo: 8 },
+  { title: "Path", shrinksTo: 15 },
+  { title: "RTT", align: "right" },
+  { title: "Loss", align: "right" },
+  { title: "Handshake", align: "right" },
+  { title: "Sent", align: "right" },
+  { title: "Received", align: "right" },
+];
+
+/** How each peer is reached, with what was measured. */
+function pathTable(peers: readonly PeerReport[], out: Output): string[] {
+  const rows = [...peers].sort(byName).map((peer) => [
+    peer.name,
+    pathText(peer, out),
+    formatMeasured(peer.rtt, formatRtt),
+    formatMeasured(peer.loss, formatShare),
+    ago(peer.lastHandshakeAgeMs),
+    formatBytes(peer.bytesSent),
+    formatBytes(peer.bytesReceived),
+  ]);
+  return out.table(PATH_COLUMNS, rows);
+}
+
+function byName(a: PeerReport, b: PeerReport): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+function ago(ms: number | null): string {
+  return ms === null ? "-" : formatAge(ms);
+}
+
+/** The link in use, or why there is none. */
+export function pathText(peer: PeerReport, out: Output): string {
+  if (peer.session === "up") return `${peer.link} ${peer.endpoint ?? "-"}`;
+  return stateText(peer, out);
+}
+
+/** What an idle session is called: without traffic none is kept up, which is no failure. */
+export function stateText({ session, online }: PeerReport, out: Output): string {
+  switch (session) {
+    case "up":
+      return out.green("up");
+    case "handshaking":
+      return out.yellow("handshaking");
+    case "unreachable":
+      return out.red("unreachable");
+    case "down":
+      return out.dim(online === false ? "offline" : "idle");
+  }
+}
+
+/** Columns of `tunnelmesh peers`. */
+export const PEER_COLUMNS: readonly Column[] = [
+  { title: "Peer", shrinksTo: 8 },
+  { title: "Address" },
+  { title: "State" },
+  { title: "Endpoint", shrinksTo: 15 },
+  { title: "RTT", align: "right" },
+  { title: "Also named", shrinksTo: 12 },
+];
+
+/** A row of `tunnelmesh peers`. */
+export function peerRow(peer: PeerReport, out: Output): string[] {
+  const also = [...(peer.isCoordinator ? ["this"] : []), ...peer.aliases];
+  return [
+    peer.name,
+    peer.addresses[0] ?? "-",
+    stateText(peer, out),
+    peer.endpoint ?? peer.candidates[0] ?? "-",
+    peer.rtt ? formatRtt(peer.rtt.value) : "-",
+    also.join(", "),
+  ];
+}
+
+/** Everything about one peer, for `tunnelmesh peers NAME`. */
+export function* peerLines(peer: PeerReport, out: Output): Generator<string> {
+  const share = (bytes: number, packets: number) =>
+    `${formatBytes(bytes)} in ${formatCount(packets, "packet")}`;
+  const online = peer.online === null
+    ? "not managed by the coordinator"
+    : peer.online
+    ? "connected to the coordinator"
+    : "not connected to the coordinator";
+  yield `${out.bold(peer.name)}  ${peer.addresses.join("  ")}`;
+  yield "";
+  yield* facts([
+    ["State", `${stateText(peer, out)}, ${online}`],
+    ["Path", peer.session === "up" ? pathText(peer, out) : "none"],
+    ["Endpoints", peer.candidates.join(", ") || "-"],
+    ["RTT", formatMeasured(peer.rtt, formatRtt)],
+    ["Loss", formatMeasured(peer.loss, formatShare)],
+    [
+      "Handshake",
+      peer.lastHandshakeAgeMs === null ? "never" : `${formatAge(peer.lastHandshakeAgeMs)} ago`,
+    ],
+    ["Sent", share(peer.bytesSent, peer.packetsSent)],
+    ["Received", share(peer.bytesReceived, peer.packetsReceived)],
+    ["Also named", peer.aliases.join(", ") || "-"],
+    ["Peer id", peer.id ?? "-"],
+    ["WireGuard", peer.wireguardKey],
+  ], out);
+}

@@ -1,0 +1,399 @@
+/**
+ * Who is connected to the coordinator, and what is each of them told?
+ *
+ * The server side of `/api/v1/control` as a machine; sockets have numbers that the shell chose.
+ *
+ * ```
+ * connect --> (challenge sent) --hello--> live --close, 45 s of silence, refused--> gone
+ * ```
+ *
+ * Invariants: an identity has at most one live connection, the newest; the end of an older one
+ * changes nothing. Each live connection got one full netmap and then every delta after it, in
+ * order. Changes are told at once when the mesh is quiet and at most every {@link FLUSH_MS}
+ * otherwise, so that 200 nodes that reconnect together do not cost 200 x 200 messages.
+ *
+ * Presence (who is online, endpoints) lives here and dies with the process; nodes announce
+ * themselves again within seconds. Registrations and records go through the {@link Registry}.
+ * @module
+ */
+import { fromBase64Url, toBase64Url } from "../../core/bytes.ts";
+import { isLoopback, usableEndpoints } from "../../core/control/candidates.ts";
+import { controlBytes } from "../../core/control/envelope.ts";
+import {
+  type Hello,
+  MAX_ENDPOINTS,
+  type Netmap,
+  type NodeMessage,
+  parseNodeMessage,
+  type PeerEntry,
+  type ServerMessage,
+} from "../../core/control/messages.ts";
+import { isSameRecord, RecordVerifier } from "../../core/control/roster.ts";
+import { unreachable } from "../../core/assert.ts";
+import { MeshError } from "../../core/errors.ts";
+import { peerIdOf, verify } from "../../core/identity/keys.ts";
+import type { SignedRecord } from "../../core/identity/record.ts";
+import type { PeerId } from "../../core/ids.ts";
+import { type Endpoint, formatEndpoint, type Ip } from "../../core/ip.ts";
+import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
+import type { Random } from "../../core/random.ts";
+import { memberOf, type ModelEvent } from "./apply.ts";
+import { RateLimiter } from "./rate_limiter.ts";
+import type { Registry } from "./registry.ts";
+import type { Node } from "./state.ts";
+
+/** A node silent for so long is offline; three of its pings. */
+export const SILENCE_MS = 45_000;
+/** From connect to a valid hello. */
+export const HELLO_WITHIN_MS = 10_000;
+/** Least time between two deltas. */
+export const FLUSH_MS = 50;
+/** Connections that have not said who they are; the oldest is dropped for another one. */
+export const MAX_WAITING = 256;
+/** Messages of one connection; calls beyond theirs are ignored, others end the connection. */
+const MESSAGE_LIMIT = { burst: 1000, perSecond: 100, capacity: 8192 };
+const CALL_LIMIT = { burst: 256, perSecond: 20, capacity: 8192 };
+
+/** Number of one socket, never used twice. */
+export type ConnectionId = number;
+
+/** What happened, and the coordinator's wall time when it did. */
+export type HubEvent =
+  & { readonly wallTime: number }
+  & (
+    | { readonly type: "connect"; readonly connection: ConnectionId; readonly remote: Ip }
+    | { readonly type: "message"; readonly connection: ConnectionId; readonly text: string }
+    | { readonly type: "close"; readonly connection: ConnectionId }
+    /** The model changed by another way, e.g. a registration. */
+    | { readonly type: "changed"; readonly events: readonly ModelEvent[] }
+    | { readonly type: "tick" }
+  );
+
+export type HubEffect =
+  | {
+    readonly type: "send";
+    readonly connection: ConnectionId;
+    /** Shared between receivers: serialise it once. */
+    readonly message: ServerMessage;
+  }
+  /** Close it once what was sent is out; its events are ignored from here on. */
+  | { readonly type: "close"; readonly connection: ConnectionId };
+
+export interface ControlHubOptions {
+  readonly registry: Registry;
+  readonly random: Random;
+  /** Addresses under which this machine is reached, for a node on it that connects by loopback. */
+  readonly publicIps?: readonly Ip[];
+  readonly verifier?: RecordVerifier;
+}
+
+interface Connection {
+  readonly id: ConnectionId;
+  readonly remote: Ip;
+  readonly nonce: string;
+  readonly openedAt: Millis;
+  heardAt: Millis;
+  /** Null until its hello was accepted. */
+  peer: PeerId | null;
+}
+
+interface Presence {
+  /** The live connection, or null while offline. */
+  connection: ConnectionId | null;
+  claimed: readonly Endpoint[];
+  udpPort: number;
+  remote: Ip;
+  bootId: string;
+  lastSeen: number;
+}
+
+/** The server side of all control connections; see the module's doc. */
+export class ControlHub implements Machine<HubEvent, HubEffect> {
+  readonly #options: ControlHubOptions;
+  readonly #verifier: RecordVerifier;
+  readonly #connections = new Map<ConnectionId, Connection>();
+  readonly #presence = new Map<PeerId, Presence>();
+  readonly #messages = new RateLimiter(MESSAGE_LIMIT);
+  readonly #calls = new RateLimiter(CALL_LIMIT);
+  readonly #dirty = new Set<PeerId>();
+  #coordinators: string;
+  #version = 1;
+  #flushAt: Millis = NEVER;
+  #flushedAt: Millis = -NEVER;
+  /** No connection expires before this; it may be early. */
+  #expiryAt: Millis = NEVER;
+  #wallTime = 0;
+  #effects: HubEffect[] = [];
+
+  constructor(options: ControlHubOptions) {
+    this.#options = options;
+    this.#verifier = options.verifier ?? new RecordVerifier();
+    this.#coordinators = this.#coordinatorIds().join();
+  }
+
+  get deadline(): Millis {
+    return Math.min(this.#flushAt, this.#expiryAt);
+  }
+
+  /** The peers that are online, and connections that have not said who they are. */
+  get counts(): { readonly online: number; readonly waiting: number } {
+    let online = 0;
+    for (const { peer } of this.#connections.values()) if (peer) online++;
+    return { online, waiting: this.#connections.size - online };
+  }
+
+  isOnline(id: PeerId): boolean {
+    return typeof this.#presence.get(id)?.connection === "number";
+  }
+
+  handle(event: HubEvent, now: Millis): HubEffect[] {
+    this.#wallTime = event.wallTime;
+    this.#effects = [];
+    switch (event.type) {
+      case "connect":
+        this.#connect(event.connection, event.remote, now);
+        break;
+      case "message":
+        this.#receive(event.connection, event.text, now);
+        break;
+      case "close":
+        this.#forget(event.connection, now);
+        break;
+      case "changed":
+        this.#follow(event.events, now);
+        break;
+      case "tick":
+        break;
+      default:
+        unreachable(event);
+    }
+    if (now >= this.#expiryAt) this.#expire(now);
+    if (now >= this.#flushAt) this.#flush(now);
+    return this.#effects;
+  }
+
+  #connect(id: ConnectionId, remote: Ip, now: Millis): void {
+    if (this.counts.waiting >= MAX_WAITING) {
+      const oldest = [...this.#connections.values()].find(({ peer }) => peer === null)!;
+      this.#end(oldest.id, now);
+    }
+    const nonce = toBase64Url(this.#options.random.bytes(32));
+    const connection = { id, remote, nonce, openedAt: now, heardAt: now, peer: null };
+    this.#connections.set(id, connection);
+    this.#expiryAt = Math.min(this.#expiryAt, now + HELLO_WITHIN_MS);
+    this.#send(id, { type: "challenge", nonce });
+  }
+
+  #receive(id: ConnectionId, text: string, now: Millis): void {
+    const connection = this.#connections.get(id);
+    if (!connection) return;
+    connection.heardAt = now;
+    try {
+      if (!this.#messages.take(String(id), now)) {
+        throw new MeshError("rate-limited", "Cannot take more messages: too many at once");
+      }
+      this.#act(connection, parseNodeMessage(text), now);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      this.#refuse(id, error, now);
+    }
+  }
+
+  #act(connection: Connection, message: NodeMessage, now: Millis): void {
+    if (message.type === "hello") return this.#greet(connection, message, now);
+    const { peer } = connection;
+    if (!peer) {
+      const state = `"${message.type}" came before "hello"`;
+      throw new MeshError("protocol-invalid", `Cannot read message: ${state}`);
+    }
+    switch (message.type) {
+      case "endpoints":
+        this.#presence.get(peer)!.claimed = message.endpoints;
+        return this.#markDirty(peer, now);
+      case "record":
+        return this.#takeRecord(memberOf(this.#state, peer), message.record, now);
+      case "ping":
+        return this.#send(connection.id, { type: "pong", id: message.id, time: this.#wallTime });
+      case "call":
+        return this.#passCall(connection, peer, message.peer, now);
+      default:
+        unreachable(message);
+    }
+  }
+
+  #greet(connection: Connection, hello: Hello, now: Millis): void {
+    if (connection.peer) {
+      throw new MeshError("protocol-invalid", 'Cannot read message: a second "hello"');
+    }
+    const key = fromBase64Url(hello.identity);
+    const node = memberOf(this.#state, peerIdOf(key));
+    const isProven = node.identity === hello.identity &&
+      verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
+    if (!isProven) {
+      throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
+    }
+    this.#takeRecord(node, hello.record, now);
+    const before = this.#presence.get(node.id)?.connection ?? null;
+    connection.peer = node.id;
+    this.#presence.set(node.id, {
+      connection: connection.id,
+      claimed: hello.endpoints,
+      udpPort: hello.udpPort,
+      remote: connection.remote,
+      bootId: hello.bootId,
+      lastSeen: this.#wallTime,
+    });
+    if (before !== null) {
+      const message = "Cannot keep the connection: the same identity connected again";
+      this.#refuse(before, new MeshError("already-running", message), now);
+    }
+    this.#send(connection.id, { type: "netmap", netmap: this.#netmap() });
+    this.#markDirty(node.id, now);
+  }
+
+  /** Verifies a record and keeps it; one that is known already costs nothing. */
+  #takeRecord(node: Node, signed: SignedRecord, now: Millis): void {
+    if (node.record && isSameRecord(node.record, signed)) return;
+    this.#verifier.verify(signed);
+    const at = this.#wallTime;
+    const command = { type: "update-record", at, id: node.id, record: signed } as const;
+    this.#follow(this.#options.registry.execute(command), now);
+  }
+
+  /** Tells `to` that `from` begins a handshake with it, and where `from` is. */
+  #passCall(connection: Connection, from: PeerId, to: PeerId, now: Millis): void {
+    const target = this.#presence.get(to)?.connection ?? null;
+    if (target === null || to === from || !this.#calls.take(String(connection.id), now)) return;
+    this.#send(target, { type: "call", peer: from, endpoints: this.#endpointsOf(from) });
+  }
+
+  #follow(events: readonly ModelEvent[], now: Millis): void {
+    for (const event of events) {
+      if (event.type === "tokens-changed") continue;
+      this.#markDirty(event.id, now);
+      if (event.type !== "node-left") continue;
+      const connection = this.#presence.get(event.id)?.connection ?? null;
+      this.#presence.delete(event.id);
+      if (connection === null) continue;
+      this.#refuse(connection, new MeshError("peer-unknown", "This node has left the mesh"), now);
+    }
+  }
+
+  #refuse(id: ConnectionId, error: MeshError, now: Millis): void {
+    const message = error.message.slice(0, 1024);
+    this.#send(id, { type: "refused", code: error.code, message });
+    this.#end(id, now);
+  }
+
+  #end(id: ConnectionId, now: Millis): void {
+    this.#effects.push({ type: "close", connection: id });
+    this.#forget(id, now);
+  }
+
+  /** A connection is gone; only the one that made its peer online takes it offline. */
+  #forget(id: ConnectionId, now: Millis): void {
+    const peer = this.#connections.get(id)?.peer;
+    this.#connections.delete(id);
+    const presence = peer && this.#presence.get(peer);
+    if (!presence || presence.connection !== id) return;
+    presence.connection = null;
+    presence.lastSeen = this.#wallTime;
+    this.#markDirty(peer, now);
+  }
+
+  #expire(now: Millis): void {
+    this.#expiryAt = NEVER;
+    for (const connection of [...this.#connections.values()]) {
+      const { id, peer, openedAt, heardAt } = connection;
+      const until = peer ? heardAt + SILENCE_MS : openedAt + HELLO_WITHIN_MS;
+      if (now >= until) this.#end(id, now);
+      else this.#expiryAt = Math.min(this.#expiryAt, until);
+    }
+  }
+
+  #markDirty(id: PeerId, now: Millis): void {
+    this.#dirty.add(id);
+    if (this.#flushAt === NEVER) this.#flushAt = Math.max(now, this.#flushedAt + FLUSH_MS);
+  }
+
+  /** Tells everybody what changed since the last time. */
+  #flush(now: Millis): void {
+    this.#flushAt = NEVER;
+    this.#flushedAt = now;
+    const upsert: PeerEntry[] = [];
+    const remove: PeerId[] = [];
+    for (const id of this.#dirty) {
+      const entry = this.#entryOf(id);
+      if (entry) upsert.push(entry);
+      else if (!this.#state.nodes.has(id)) remove.push(id);
+    }
+    this.#dirty.clear();
+    const coordinators = this.#coordinatorIds();
+    const areOther = coordinators.join() !== this.#coordinators;
+    if (upsert.length === 0 && remove.length === 0 && !areOther) return;
+    this.#coordinators = coordinators.join();
+    this.#version++;
+    const message: ServerMessage = {
+      type: "delta",
+      version: this.#version,
+      upsert,
+      remove,
+      ...(areOther ? { coordinators } : {}),
+    };
+    for (const { id, peer } of this.#connections.values()) if (peer) this.#send(id, message);
+  }
+
+  #netmap(): Netmap {
+    const { meshId, cidr4, prefix6, nodes, departed } = this.#state;
+    const peers: PeerEntry[] = [];
+    for (const id of [...departed.keys(), ...nodes.keys()]) {
+      const entry = this.#entryOf(id);
+      if (entry) peers.push(entry);
+    }
+    const coordinators = this.#coordinatorIds();
+    return { version: this.#version, meshId, cidr4, prefix6, coordinators, peers };
+  }
+
+  /** A peer as the others see it; null for one that never published a record. */
+  #entryOf(id: PeerId): PeerEntry | null {
+    const record = this.#state.nodes.get(id)?.record;
+    if (!record) {
+      const farewell = this.#state.departed.get(id);
+      if (!farewell) return null;
+      const { record, at: lastSeen } = farewell;
+      return { record, endpoints: [], online: false, bootId: "", lastSeen };
+    }
+    const presence = this.#presence.get(id);
+    return {
+      record,
+      endpoints: this.#endpointsOf(id),
+      online: typeof presence?.connection === "number",
+      bootId: presence?.bootId ?? "",
+      lastSeen: presence?.lastSeen ?? 0,
+    };
+  }
+
+  /** What the peer claims, then where its connection comes from with the UDP port it claims. */
+  #endpointsOf(id: PeerId): Endpoint[] {
+    const presence = this.#presence.get(id);
+    if (!presence) return [];
+    const { claimed, udpPort, remote } = presence;
+    const observed = isLoopback(remote) ? this.#options.publicIps ?? [] : [remote];
+    const seen = udpPort === 0 ? [] : observed.map((ip) => formatEndpoint(ip, udpPort));
+    const proper = usableEndpoints(seen, this.#state);
+    const own = usableEndpoints(claimed, this.#state).slice(0, MAX_ENDPOINTS - proper.length);
+    return usableEndpoints([...own, ...proper], this.#state);
+  }
+
+  #coordinatorIds(): PeerId[] {
+    return [...this.#state.nodes.values()].filter((node) => node.isCoordinator).map(({ id }) => id);
+  }
+
+  #send(connection: ConnectionId, message: ServerMessage): void {
+    this.#effects.push({ type: "send", connection, message });
+  }
+
+  get #state() {
+    return this.#options.registry.state;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * The control channel's sockets: turns the control client's effects into WebSockets and what happens
+ * on them into events. It decides nothing.
+ * @module
+ */
+// @ts-types="@types/ws"
+import { WebSocket } from "ws";
+import type { ControlEffect, ControlEvent } from "../control/client.ts";
+import { MAX_SERVER_MESSAGE_LENGTH } from "../control/messages.ts";
+import { errorMessage } from "../errors.ts";
+import { tlsOptions } from "./tls_pin.ts";
+
+/** What a channel needs. */
+export interface ControlChannelOptions {
+  /** PEM that coordinators are checked against; null for the system's roots. */
+  readonly caCertificate: string | null;
+  /** Wall time in milliseconds. */
+  readonly wallTime: () => number;
+  /** Takes events as they happen. */
+  readonly emit: (event: ControlEvent) => void;
+}
+
+/** The sockets of one node. */
+export class ControlChannel {
+  readonly #options: ControlChannelOptions;
+  readonly #sockets = new Map<number, WebSocket>();
+  #isClosed = false;
+
+  constructor(options: ControlChannelOptions) {
+    this.#options = options;
+  }
+
+  /** Performs an effect on sockets. */
+  perform(effect: Extract<ControlEffect, { type: "connect" | "send" | "close" }>): void {
+    switch (effect.type) {
+      case "connect":
+        return this.#connect(effect.connection, effect.url);
+      case "send":
+        return this.#sockets.get(effect.connection)?.send(JSON.stringify(effect.message));
+      case "close": {
+        const socket = this.#sockets.get(effect.connection);
+        this.#sockets.delete(effect.connection);
+        return socket?.terminate();
+      }
+    }
+  }
+
+  /** Ends every socket; no event follows. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const ended = [...this.#sockets.values()].map((socket) => {
+      if (socket.readyState === WebSocket.CLOSED) return Promise.resolve();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      socket.once("close", () => resolve());
+      socket.terminate();
+      return promise;
+    });
+    this.#sockets.clear();
+    await Promise.all(ended);
+  }
+
+  #connect(connection: number, url: string): void {
+    const socket = new WebSocket(url, {
+      ...tlsOptions(this.#options.caCertificate),
+      perMessageDeflate: false,
+      maxPayload: 4 * MAX_SERVER_MESSAGE_LENGTH,
+    });
+    this.#sockets.set(connection, socket);
+    let reason = "the connection was closed";
+    const emit = (event: ControlEvent) => {
+      if (!this.#isClosed) this.#options.emit(event);
+    };
+    socket.on("open", () => emit({ type: "open", connection }));
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) return socket.terminate();
+      const wallTime = this.#options.wallTime();
+      emit({ type: "message", connection, text: data.toString(), wallTime });
+    });
+    socket.on("error", (error) => reason = errorMessage(error));
+    socket.on("close", () => {
+      this.#sockets.delete(connection);
+      emit({ type: "closed", connection, reason });
+    });
+  }
+}

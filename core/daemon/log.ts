@@ -1,0 +1,35 @@
+/**
+ * The daemon's log: one line per event on stderr, fields as `key=value`.
+ *
+ * Levels: debug for decisions, and the only level that may show addresses; info for changes that a
+ * user would notice; warn when someone should look; error when the process cannot go on.
+ * @module
+ */
+
+/** Levels, least important first. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error"] as const;
+export type LogLevel = typeof LOG_LEVELS[number];
+
+/** Writes one event; fields never hold secrets. */
+export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void;
+
+/** A log that writes events of at least `least` to stderr. */
+export function createLog(least: LogLevel): Log {
+  const threshold = LOG_LEVELS.indexOf(least);
+  const encoder = new TextEncoder();
+  return (level, message, fields = {}) => {
+    if (LOG_LEVELS.indexOf(level) < threshold) return;
+    const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${quote(value)}`).join("");
+    const line = `${new Date().toISOString()} ${level.padEnd(5)} ${message}${pairs}\n`;
+    try {
+      Deno.stderr.writeSync(encoder.encode(line));
+    } catch {
+      // Nobody reads the log any more; the node goes on.
+    }
+  };
+}
+
+function quote(value: unknown): string {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return /[\s="]/.test(text) ? JSON.stringify(text) : text;
+}

@@ -1,0 +1,176 @@
+/**
+ * How does a machine become a member, and speak to a coordinator with its identity afterwards?
+ * Signed requests over HTTPS.
+ * @module
+ */
+import { toBase64, toBase64Url } from "../bytes.ts";
+import {
+  type CallMethod,
+  formatAuthorization,
+  PATHS,
+  signCall,
+  signRegistration,
+} from "../control/envelope.ts";
+import { ChallengeReply, parseJson, Problem, RegisterReply } from "../control/messages.ts";
+import { type ErrorCode, ERRORS, MeshError } from "../errors.ts";
+import type { Identity } from "../identity/keys.ts";
+import { formatCredential, type JoinToken, pinsCa } from "../identity/token.ts";
+import type { Membership } from "./membership.ts";
+import type { StateDir } from "./state_dir.ts";
+import { fetchPinnedCa, type HttpAnswer, request, tlsOptions } from "./tls_pin.ts";
+
+/** What a machine wants to be. */
+export interface RegisterOptions {
+  /** `https://host:port`, tried in order. */
+  readonly urls: readonly string[];
+  readonly identity: Identity;
+  /** Needed by an identity that the mesh does not know. */
+  readonly token: JoinToken | null;
+  /** PEM that is trusted without a token; null for the system's roots. */
+  readonly caCertificate: string | null;
+  readonly name: string;
+  readonly aliases: string[];
+  readonly version: string;
+  /** Where the node's TLS key and certificates are kept. */
+  readonly state: StateDir;
+}
+
+/** What it became. */
+export interface Registration {
+  readonly reply: RegisterReply;
+  /** What to trust from here on; null for the system's roots. */
+  readonly caCertificate: string | null;
+  readonly url: string;
+}
+
+/**
+ * Registers with the first coordinator that answers.
+ *
+ * @throws {MeshError} what the coordinator answered, e.g. `token-expired`; `coordinator-untrusted`;
+ * `coordinator-unreachable` when none answers.
+ */
+export async function register(options: RegisterOptions): Promise<Registration> {
+  let unreachable: MeshError | undefined;
+  for (const url of options.urls) {
+    try {
+      return await registerAt(url, options);
+    } catch (error) {
+      if (!(error instanceof MeshError) || error.code !== "coordinator-unreachable") throw error;
+      unreachable ??= error;
+    }
+  }
+  throw unreachable ??
+    new MeshError("usage", "Cannot register: no coordinator is named");
+}
+
+async function registerAt(url: string, options: RegisterOptions): Promise<Registration> {
+  const { identity, token, name, aliases, version, state } = options;
+  const caCertificate = token && pinsCa(token)
+    ? await fetchPinnedCa(url, token.caPin)
+    : options.caCertificate;
+  const key = await tlsKey(state);
+  const challenge = await challengeFor(url, identity, caCertificate);
+  const envelope = signRegistration(identity, {
+    challenge,
+    identity: toBase64Url(identity.publicKey),
+    name,
+    aliases,
+    version,
+    tlsPublicKey: key.publicKey,
+    time: Date.now(),
+    ...(token ? { token: formatCredential(token) } : {}),
+  });
+  const answer = await post(url + PATHS.register, JSON.stringify(envelope), caCertificate);
+  const reply = parseJson(RegisterReply, answer.body, "answer to the registration");
+  if (reply.id !== identity.peerId) {
+    throw new MeshError("identity-mismatch", `Cannot join: the coordinator answered ${reply.id}`);
+  }
+  await state.writeText("tls/ca.pem", reply.caCertificate);
+  if (reply.certificate) await state.writeText("tls/cert.pem", reply.certificate);
+  return { reply, caCertificate, url };
+}
+
+/**
+ * Makes a signed call on behalf of this node; returns the parsed answer.
+ *
+ * @throws {MeshError} what the coordinator answered, e.g. `forbidden`; `coordinator-unreachable`.
+ */
+export async function callCoordinator(
+  membership: Membership,
+  identity: Identity,
+  call: { readonly method: CallMethod; readonly path: string; readonly body: object },
+): Promise<unknown> {
+  const { urls, caCertificate } = membership;
+  const url = urls[0]!;
+  const challenge = await challengeFor(url, identity, caCertificate);
+  const body = { ...call.body, challenge, identity: toBase64Url(identity.publicKey) };
+  const envelope = signCall(identity, { ...call, body });
+  const isBodiless = call.method === "GET";
+  const answer = await request(url + call.path, {
+    method: call.method,
+    headers: isBodiless
+      ? { authorization: formatAuthorization(envelope) }
+      : { "content-type": "application/json" },
+    ...(isBodiless ? {} : { body: JSON.stringify(envelope) }),
+    tls: tlsOptions(caCertificate),
+  });
+  return JSON.parse(checked(url, answer).body || "{}");
+}
+
+async function challengeFor(
+  url: string,
+  identity: Identity,
+  caCertificate: string | null,
+): Promise<string> {
+  const body = JSON.stringify({ identity: toBase64Url(identity.publicKey) });
+  const answer = await post(url + PATHS.challenge, body, caCertificate);
+  return parseJson(ChallengeReply, answer.body, "challenge").challenge;
+}
+
+async function post(url: string, body: string, caCertificate: string | null): Promise<HttpAnswer> {
+  const headers = { "content-type": "application/json" };
+  const tls = tlsOptions(caCertificate);
+  return checked(url, await request(url, { method: "POST", headers, body, tls }));
+}
+
+/** Turns problem details back into the error that they describe. */
+function checked(url: string, answer: HttpAnswer): HttpAnswer {
+  if (answer.status >= 200 && answer.status < 300) return answer;
+  let problem: Problem;
+  try {
+    problem = parseJson(Problem, answer.body, "problem");
+  } catch {
+    throw new MeshError(
+      "coordinator-unreachable",
+      `Cannot use ${new URL(url).origin}: it answered with status ${answer.status}`,
+      { hint: "Check that the address is a coordinator's and not another web server's" },
+    );
+  }
+  const code = problem.type.split(":").at(-1) ?? "";
+  const known = Object.hasOwn(ERRORS, code) ? code as ErrorCode : "internal";
+  throw new MeshError(known, problem.title, problem.detail ? { hint: problem.detail } : {});
+}
+
+/** The node's TLS key (P-256), made once; kept as PKCS #8. */
+async function tlsKey(state: StateDir): Promise<{ publicKey: string }> {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+  const kept = await state.readText("tls/key.pem");
+  const kind = "PRIVATE KEY";
+  if (kept !== null) {
+    const der = Uint8Array.fromBase64(kept.replace(/-----[A-Z ]+-----|\s/g, ""));
+    const { createPrivateKey, createPublicKey } = await import("node:crypto");
+    const { Buffer } = await import("node:buffer");
+    const key = createPrivateKey({ key: Buffer.from(der), format: "der", type: "pkcs8" });
+    const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+    return { publicKey: toBase64(new Uint8Array(spki)) };
+  }
+  const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const pkcs8 = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey));
+  const lines = toBase64(pkcs8).match(/.{1,64}/g)!.join("\n");
+  await state.writeText(
+    "tls/key.pem",
+    `-----BEGIN ${kind}-----\n${lines}\n-----END ${kind}-----\n`,
+  );
+  const spki = new Uint8Array(await crypto.subtle.exportKey("spki", pair.publicKey));
+  return { publicKey: toBase64(spki) };
+}

@@ -1,0 +1,71 @@
+/**
+ * The facts behind `status`, gathered from machine and packet table: measured values with their age.
+ * @module
+ */
+import type { PeerTable } from "../dataplane/table.ts";
+import type { Millis } from "../machine.ts";
+import type { NodeMachine, NodePeer } from "../node.ts";
+import type { CoordinatorReport, Measured, PeerReport } from "./api_types.ts";
+
+/** A round trip measured by `ping`. */
+export interface PingSample {
+  readonly ms: number;
+  readonly at: Millis;
+}
+
+/** One peer as this node sees it. */
+export function reportPeer(
+  node: NodeMachine,
+  table: PeerTable,
+  peer: NodePeer,
+  ping: PingSample | undefined,
+  now: Millis,
+): PeerReport {
+  const session = node.device.report(peer.slot);
+  const mesh = peer.id === null ? undefined : node.meshPeer(peer.id);
+  const counters = table.counters(peer.slot);
+  const isUp = session?.state === "up";
+  const handshake = session?.lastHandshakeAt ?? null;
+  return {
+    id: peer.id,
+    name: peer.name,
+    aliases: peer.aliases,
+    addresses: peer.addresses,
+    wireguardKey: peer.wireguardKey,
+    isCoordinator: peer.id !== null && node.control.view.coordinators.includes(peer.id),
+    online: mesh?.online ?? null,
+    session: session?.state ?? "down",
+    link: isUp ? "udp" : "none",
+    endpoint: table.endpoint(peer.slot) ?? session?.endpoint ?? null,
+    candidates: session?.candidates ?? [],
+    rtt: newest(session?.rtt ?? undefined, ping, now),
+    loss: counters.loss === null ? null : { value: counters.loss, ageMs: 0 },
+    lastHandshakeAgeMs: handshake === null ? null : now - handshake,
+    bytesSent: counters.bytesSent,
+    bytesReceived: counters.bytesReceived,
+    packetsSent: counters.packetsSent,
+    packetsReceived: counters.packetsReceived,
+  };
+}
+
+/** The coordinator connection. */
+export function reportCoordinator(node: NodeMachine, now: Millis): CoordinatorReport {
+  const { state, since, rtt, clockOffsetMs, lastError, url } = node.control.report;
+  return {
+    url: url.replace(/^wss:/, "https:").replace(/\/api\/v1\/control$/, ""),
+    state,
+    sinceMs: Math.max(0, now - since),
+    rtt: rtt && { value: rtt.value, ageMs: now - rtt.at },
+    lastError,
+    clockOffsetMs,
+  };
+}
+
+function newest(
+  a: PingSample | undefined,
+  b: PingSample | undefined,
+  now: Millis,
+): Measured<number> | null {
+  const sample = !a || (b && b.at > a.at) ? b : a;
+  return sample ? { value: sample.ms, ageMs: now - sample.at } : null;
+}

@@ -1,0 +1,131 @@
+/**
+ * Is this the coordinator that the join token speaks of? TLS trust of a node.
+ *
+ * A token pins the certificate of the mesh's own CA. That certificate is fetched without any trust
+ * and compared; from then on nothing but it is trusted. Who holds a certificate under it for
+ * `this.tunnelmesh` is a coordinator, under whatever name or address it was reached; nodes' own
+ * certificates never carry that name. Without a pin the system's roots decide, by host name.
+ * @module
+ */
+import { X509Certificate } from "node:crypto";
+import https from "node:https";
+import type { PeerCertificate } from "node:tls";
+import { equalConstantTime } from "../bytes.ts";
+import { errorMessage, MeshError } from "../errors.ts";
+import { PATHS } from "../control/envelope.ts";
+
+/** The name in every coordinator's certificate and in no node's. */
+export const COORDINATOR_SAN = "this.tunnelmesh";
+
+/** How long a request may take before the coordinator counts as unreachable. */
+const REQUEST_MS = 10_000;
+const MAX_RESPONSE_BYTES = 4 << 20;
+
+/** TLS settings of a client that trusts one CA, or the system when `caCertificate` is null. */
+export function tlsOptions(caCertificate: string | null): https.RequestOptions {
+  if (caCertificate === null) return {};
+  return { ca: caCertificate, checkServerIdentity: (_host, certificate) => refusal(certificate) };
+}
+
+function refusal(certificate: PeerCertificate): Error | undefined {
+  const names = (certificate.subjectaltname ?? "").split(", ");
+  if (names.includes(`DNS:${COORDINATOR_SAN}`)) return undefined;
+  return new Error("its certificate is not a coordinator's");
+}
+
+/** An answer of a coordinator. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/**
+ * One HTTPS request.
+ *
+ * @throws {MeshError} `coordinator-unreachable`, or `coordinator-untrusted` when TLS refuses it.
+ */
+export function request(
+  url: string,
+  init: {
+    readonly method: string;
+    readonly headers?: Record<string, string>;
+    readonly body?: string;
+    readonly tls: https.RequestOptions;
+  },
+): Promise<HttpAnswer> {
+  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+  const { method, headers = {}, body, tls } = init;
+  const sent = https.request(url, { ...tls, method, headers, agent: false }, (response) => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    response.on("data", (chunk: Uint8Array) => {
+      size += chunk.length;
+      if (size > MAX_RESPONSE_BYTES) sent.destroy(new Error("its answer is too long"));
+      else chunks.push(chunk);
+    });
+    response.on("error", (error) => reject(unreachable(url, error)));
+    response.on("end", () => {
+      const text = new TextDecoder().decode(joined(chunks, size));
+      resolve({ status: response.statusCode ?? 0, body: text });
+    });
+  });
+  const timer = setTimeout(() => sent.destroy(new Error("it did not answer in time")), REQUEST_MS);
+  sent.on("error", (error) => reject(unreachable(url, error)));
+  sent.on("close", () => clearTimeout(timer));
+  sent.end(body);
+  return promise;
+}
+
+/**
+ * Fetches the CA certificate (PEM) that `pin`, its SHA-256, names.
+ *
+ * @throws {MeshError} `coordinator-untrusted` when the coordinator has another one.
+ */
+export async function fetchPinnedCa(url: string, pin: Uint8Array): Promise<string> {
+  // Nothing secret is sent, and what comes back is judged by the pin alone.
+  const tls = { rejectUnauthorized: false };
+  const { status, body } = await request(url + PATHS.caCertificate, { method: "GET", tls });
+  if (status === 200) {
+    const digest = await crypto.subtle.digest("SHA-256", derOf(body, url));
+    if (equalConstantTime(new Uint8Array(digest), pin)) return body;
+  }
+  throw untrusted(url, "its CA is not the one that the token names");
+}
+
+function derOf(pem: string, url: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(new X509Certificate(pem).raw);
+  } catch {
+    throw untrusted(url, "it sent no CA certificate");
+  }
+}
+
+function untrusted(url: string, why: string, cause?: unknown): MeshError {
+  return new MeshError("coordinator-untrusted", `Cannot trust ${url}: ${why}`, {
+    cause,
+    hint: "Compare the address with the one the token was made for, or ask for a new token",
+  });
+}
+
+function unreachable(url: string, cause: unknown): MeshError {
+  if (cause instanceof MeshError) return cause;
+  const why = errorMessage(cause);
+  const origin = new URL(url).origin;
+  if (/certificate|UnknownIssuer|self.signed|NotValidForName/i.test(why)) {
+    return untrusted(origin, why, cause);
+  }
+  return new MeshError("coordinator-unreachable", `Cannot reach ${origin}: ${why}`, {
+    cause,
+    hint: "Check that it runs, and that a firewall lets TCP through to that port",
+  });
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

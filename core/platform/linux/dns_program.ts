@@ -1,0 +1,108 @@
+/**
+ * How are the system's own programs found and run for the resolver's settings?
+ *
+ * By absolute path (the caller's PATH first, then the usual folders, as root's PATH may lack the `sbin`
+ * ones), without a shell, with a time limit, in the C locale.
+ * @module
+ */
+import { errorMessage, MeshError } from "../../errors.ts";
+
+const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const TIMEOUT_MS = 5_000;
+
+/** How a program ended. */
+export interface ProgramResult {
+  /** 0 for success; 124 when it was ended because it took too long. */
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * The absolute path of a program, or null.
+ * @param path Folders to search first, joined by colons; the PATH variable when not given.
+ */
+export async function findProgram(name: string, path?: string): Promise<string | null> {
+  for (const folder of [...(path ?? searchPath()).split(":"), ...FOLDERS]) {
+    if (!folder.startsWith("/")) continue;
+    const file = `${folder}/${name}`;
+    const stat = await Deno.stat(file).catch(() => null);
+    if (stat?.isFile && ((stat.mode ?? 0) & 0o111) !== 0) return file;
+  }
+  return null;
+}
+
+/**
+ * Runs a program to its end; never throws for what it did.
+ * @throws {MeshError} `system` when it cannot be started.
+ */
+export async function runProgram(
+  file: string,
+  args: readonly string[],
+  timeoutMs = TIMEOUT_MS,
+): Promise<ProgramResult> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const output = await new Deno.Command(file, {
+      args: [...args],
+      env: { LC_ALL: "C", SYSTEMD_PAGER: "", SYSTEMD_COLORS: "0" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      signal,
+    }).output();
+    const decoder = new TextDecoder();
+    return {
+      code: signal.aborted && !output.success ? 124 : output.code,
+      stdout: decoder.decode(output.stdout),
+      stderr: decoder.decode(output.stderr),
+    };
+  } catch (error) {
+    throw new MeshError("system", `Cannot run ${file}: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+/** Finds and runs a program; null when it is missing, cannot start or fails. */
+export async function outputOf(
+  name: string,
+  args: readonly string[],
+  path?: string,
+): Promise<string | null> {
+  const file = await findProgram(name, path);
+  if (file === null) return null;
+  const result = await runProgram(file, args).catch(() => null);
+  return result?.code === 0 ? result.stdout : null;
+}
+
+/**
+ * Text of a file under /proc, or null. Deno reads those for nobody but a process with all
+ * permissions; `cat` shares this process's namespaces, so it sees the same.
+ */
+export async function readProc(path: string): Promise<string | null> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+  }
+  return await outputOf("cat", [path]);
+}
+
+/**
+ * Whether a path is the one that the machine's first process sees while this process is in another network
+ * namespace: what it says is about that other network, and writing to it would change it.
+ */
+export async function belongsToOtherNetwork(path: string): Promise<boolean> {
+  const paths = ["/proc/self/ns/net", "/proc/1/ns/net", path, `/proc/1/root${path}`];
+  const text = await outputOf("stat", ["-L", "-c", "%d:%i", ...paths]);
+  if (text === null) return false;
+  const [ownNetwork, firstNetwork, ownFile, firstFile] = text.trim().split("\n");
+  return ownNetwork !== firstNetwork && ownFile === firstFile;
+}
+
+function searchPath(): string {
+  try {
+    return Deno.env.get("PATH") ?? "";
+  } catch {
+    return "";
+  }
+}
