@@ -5,7 +5,7 @@
 import type { Command } from "./command.ts";
 import { bashScript } from "./completion/bash.ts";
 import { fishScript } from "./completion/fish.ts";
-import type { CompletionNode } from "./completion/node.ts";
+import type { CompletionModel, CompletionNode } from "./completion/node.ts";
 import { zshScript } from "./completion/zsh.ts";
 import { inputSpecOf } from "./input_options.ts";
 import { GLOBAL_OPTIONS } from "./options.ts";
@@ -15,45 +15,45 @@ export type Shell = "bash" | "zsh" | "fish";
 
 /** The script of one shell. */
 export function completionScript(shell: Shell, commands: readonly Command[]): string {
-  const nodes = completionNodes(commands);
+  const model = completionModel(commands);
   switch (shell) {
     case "bash":
-      return bashScript(nodes);
+      return bashScript(model);
     case "zsh":
-      return zshScript(nodes);
+      return zshScript(model);
     case "fish":
-      return fishScript(nodes);
+      return fishScript(model);
   }
 }
 
-/** The program itself, every group and every command, parents first. */
-export function completionNodes(commands: readonly Command[]): CompletionNode[] {
-  const visit = (command: Command, parent: string): CompletionNode[] => {
-    const path = `${parent}/${command.name}`;
-    const { options, positionals } = inputSpecOf(command);
-    const taken = new Set(options.map(({ short }) => short).filter((short) => short !== null));
-    const global = GLOBAL_OPTIONS.map((option) =>
-      option.short !== null && taken.has(option.short) ? { ...option, short: null } : option
-    );
-    const children = command.subcommands.filter(({ hidden }) => !hidden);
-    return [
-      {
-        path,
-        spellings: [path, ...command.aliases.map((alias) => `${parent}/${alias}`)],
-        children: children.map(({ name, summary }) => ({ name, summary })),
-        options: [...options.filter(({ isHidden }) => !isHidden), ...global],
-        positionals,
-      },
-      ...children.flatMap((child) => visit(child, path)),
-    ];
-  };
+/** What the scripts know: every command that is shown, with its options and arguments. */
+export function completionModel(commands: readonly Command[]): CompletionModel {
   const visible = commands.filter(({ hidden }) => !hidden);
   const root: CompletionNode = {
     path: "",
     spellings: [],
     children: visible.map(({ name, summary }) => ({ name, summary })),
-    options: GLOBAL_OPTIONS,
+    options: [],
     positionals: [],
   };
-  return [root, ...visible.flatMap((command) => visit(command, ""))];
+  return {
+    nodes: [root, ...visible.flatMap((command) => nodesOf(command, ""))],
+    globals: GLOBAL_OPTIONS,
+  };
+}
+
+function nodesOf(command: Command, parent: string): CompletionNode[] {
+  const path = `${parent}/${command.name}`;
+  const { options, positionals } = inputSpecOf(command);
+  const children = command.subcommands.filter(({ hidden }) => !hidden);
+  return [
+    {
+      path,
+      spellings: [path, ...command.aliases.map((alias) => `${parent}/${alias}`)],
+      children: children.map(({ name, summary }) => ({ name, summary })),
+      options: options.filter(({ isHidden }) => !isHidden),
+      positionals,
+    },
+    ...children.flatMap((child) => nodesOf(child, path)),
+  ];
 }

@@ -8,6 +8,7 @@ import { createCoordinator } from "../coordinator/mod.ts";
 import { type CoordinatorFacts, SUPERVISED } from "./coordinator_process.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
+import { VERSION } from "./version.ts";
 
 /** How long the first invitation of a mesh without nodes admits one. */
 const FIRST_INVITATION_MS = 24 * 3_600_000;
@@ -25,13 +26,14 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
     ...(certificate
       ? { certificate: { certFile: certificate.certificatePath, keyFile: certificate.keyPath } }
       : {}),
+    version: VERSION,
     log: createLog(logLevel),
   });
   const { port } = coordinator;
   const urls = publicHosts.map((host) => `https://${formatHost(host, port)}`);
   try {
     if (isSupervised) {
-      const { token } = await coordinator.createToken({
+      const { token } = coordinator.createToken({
         coordinator: true,
         expiresInMs: FIRST_INVITATION_MS,
       });
@@ -44,7 +46,7 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
     }
     progress.listening(urls);
     if (coordinator.nodeCount === 0) {
-      const { token } = await coordinator.createToken({ expiresInMs: FIRST_INVITATION_MS });
+      const { token } = coordinator.createToken({ expiresInMs: FIRST_INVITATION_MS });
       progress.invitation(urls[0]!, token);
     }
     await untilSignal(new Promise<never>(() => {}));

@@ -39,7 +39,7 @@ export function rootHelp(commands: readonly Command[], style: HelpStyle): string
     ...table(visible(commands).map(({ name, summary }) => [name, summary]), style),
     "",
     style.bold("Options of every command:"),
-    ...optionTable(GLOBAL_OPTIONS, style),
+    ...optionTable(GLOBAL_OPTIONS, style, true),
     "",
     style.bold("Exit status:"),
     ...table(EXIT_STATUSES.map(([status, meaning]) => [String(status), meaning]), style),
@@ -71,10 +71,6 @@ export function commandHelp(
 ): string[] {
   const { positionals } = spec;
   const own = spec.options.filter(({ isHidden }) => !isHidden);
-  const taken = new Set(own.map(({ short }) => short));
-  const global = GLOBAL_OPTIONS.map((option) =>
-    taken.has(option.short) ? { ...option, short: null } : option
-  );
   return [
     command.summary,
     "",
@@ -86,7 +82,7 @@ export function commandHelp(
       style,
     ),
     ...section("Options:", optionTable(own, style), style),
-    ...section("Options of every command:", optionTable(global, style), style),
+    ...section("Options of every command:", [...globalList(own, style)], style),
     ...examples(command, style),
   ];
 }
@@ -107,11 +103,13 @@ export function optionLabel({ short, long, kind, placeholder, choices }: OptionS
   return `${short ? `-${short}, ` : ""}${long}${kind === "flag" ? "" : ` ${value}`}`;
 }
 
-/** What an option means, its default and whether it may be repeated. */
-export function optionMeaning({ description, fallback, kind }: OptionSpec): string {
+/** What an option means, whether it may be repeated, its default and its variable. */
+export function optionMeaning(option: OptionSpec, withVariable = false): string {
+  const { description, fallback, kind, variable } = option;
   const notes = [
     ...(kind === "list" ? ["may be repeated"] : []),
     ...(fallback === null ? [] : [`default: ${fallback}`]),
+    ...(withVariable && variable !== null ? [variable] : []),
   ];
   return notes.length === 0 ? description : `${description} (${notes.join("; ")})`;
 }
@@ -124,8 +122,28 @@ function nameOf({ name, aliases }: Command): string {
   return [name, ...aliases].join(", ");
 }
 
-function optionTable(options: readonly OptionSpec[], style: HelpStyle): string[] {
-  return table(options.map((option) => [optionLabel(option), optionMeaning(option)]), style);
+function optionTable(
+  options: readonly OptionSpec[],
+  style: HelpStyle,
+  withVariable = false,
+): string[] {
+  const rows = options.map((option) => [optionLabel(option), optionMeaning(option, withVariable)]);
+  return table(rows, style);
+}
+
+/** Global options by name only: the program's own help explains them. */
+function globalList(own: readonly OptionSpec[], { width }: HelpStyle): string[] {
+  const taken = new Set(own.map(({ short }) => short));
+  const labels = GLOBAL_OPTIONS.map((option) =>
+    optionLabel(taken.has(option.short) ? { ...option, short: null } : option)
+  );
+  const lines: string[] = [];
+  for (const label of labels.map((each, i) => i + 1 < labels.length ? `${each},` : each)) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + label.length > width) lines.push(`  ${label}`);
+    else lines[lines.length - 1] = `${last} ${label}`;
+  }
+  return [...lines, "  `tunnelmesh --help` explains them."];
 }
 
 function section(title: string, lines: readonly string[], style: HelpStyle): string[] {
@@ -149,7 +167,7 @@ const LABEL_WIDTH = 34;
 /** Two columns; a label that is too long for the first stands on a line of its own. */
 function table(rows: readonly (readonly string[])[], style: HelpStyle): string[] {
   const labels = rows.map(([label]) => label!.length).filter((length) => length <= LABEL_WIDTH);
-  const column = Math.max(8, ...labels);
+  const column = Math.max(0, ...labels);
   return rows.flatMap(([label, meaning]) => {
     const lines = wrapText(meaning!, style.width - column - 4);
     const first = label!.length <= column ? lines.shift() ?? "" : "";

@@ -16,6 +16,7 @@ interface InputNode {
   readonly description?: string;
   readonly unit?: string;
   readonly whenAbsent?: string;
+  readonly env?: string;
   readonly positional?: number;
   readonly alias?: string;
   readonly placeholder?: string;
@@ -50,6 +51,7 @@ function optionOf([key, node]: [string, InputNode]): OptionSpec {
     placeholder: node.placeholder ?? (isNumber ? "N" : "TEXT"),
     description: `${node.description ?? ""}${unit}`,
     fallback: node.whenAbsent ?? fallbackOf(node),
+    variable: node.env ?? null,
     choices: (value.enum ?? []).map(String),
     completes: node.completes ?? null,
     isHidden: node.hidden ?? false,
@@ -57,7 +59,10 @@ function optionOf([key, node]: [string, InputNode]): OptionSpec {
 }
 
 function fallbackOf({ default: value }: InputNode): string | null {
-  if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) {
+  if (
+    value === undefined || value === false || value === "" ||
+    (Array.isArray(value) && value.length === 0)
+  ) {
     return null;
   }
   return String(value);

@@ -119,7 +119,7 @@ async function runCommand(
   const input = await validate(command, spec, parsed.values, path);
   const context = contextFor(globals, host, out);
   // The file that says where the daemon listens is read while it may be.
-  if (globals.config !== null && !command.permissions.env) await context.socketPath();
+  if (globals.config !== null && Array.isArray(command.permissions.net)) await context.socketPath();
   revokeUndeclared(await command.permissionsFor(input, context));
   return await command.run(input, context);
 }

@@ -21,6 +21,8 @@ export interface OptionSpec {
   readonly description: string;
   /** What is used when it is absent; null when nothing is or help need not say. */
   readonly fallback: string | null;
+  /** Environment variable that says the same, or null. */
+  readonly variable: string | null;
   readonly choices: readonly string[];
   readonly completes: Completes | null;
   readonly isHidden: boolean;
@@ -63,6 +65,7 @@ function globalOption(
     placeholder: "TEXT",
     description,
     fallback: null,
+    variable: null,
     choices: [],
     completes: null,
     isHidden: false,
@@ -74,26 +77,31 @@ function globalOption(
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   globalOption("help", "--help", "Show this help", { kind: "flag", short: "h" }),
   globalOption("json", "--json", "Print JSON for programs", { kind: "flag" }),
-  globalOption("config", "--config", "Configuration file (TUNNELMESH_CONFIG)", {
+  globalOption("config", "--config", "Configuration file", {
+    variable: "TUNNELMESH_CONFIG",
     short: "c",
     placeholder: "FILE",
     completes: "files",
   }),
-  globalOption("context", "--context", "Context to use (TUNNELMESH_CONTEXT)", {
+  globalOption("context", "--context", "Context to use", {
+    variable: "TUNNELMESH_CONTEXT",
     placeholder: "NAME",
     fallback: "the active one",
     completes: "contexts",
   }),
-  globalOption("identity", "--identity", "Identity key (TUNNELMESH_IDENTITY)", {
+  globalOption("identity", "--identity", "Identity key", {
+    variable: "TUNNELMESH_IDENTITY",
     placeholder: "FILE",
     fallback: "~/.tunnelmesh/id_ed25519",
     completes: "files",
   }),
-  globalOption("stateDir", "--state-dir", "State directory (TUNNELMESH_STATE_DIR)", {
+  globalOption("stateDir", "--state-dir", "State directory", {
+    variable: "TUNNELMESH_STATE_DIR",
     placeholder: "DIR",
     completes: "files",
   }),
-  globalOption("logLevel", "--log-level", "How much is logged (TUNNELMESH_LOG_LEVEL)", {
+  globalOption("logLevel", "--log-level", "How much is logged", {
+    variable: "TUNNELMESH_LOG_LEVEL",
     short: "l",
     placeholder: "LEVEL",
     fallback: "info",

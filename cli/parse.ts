@@ -153,7 +153,9 @@ function unknownOption({ name, options }: Taking, word: string): MeshError {
   const suggestion = word.startsWith("--") ? nearest(word, known) : null;
   const hint = suggestion
     ? `Did you mean ${suggestion}?`
-    : `Run \`${name} --help\` for the options`;
+    : word.startsWith("--") || word.length === 2
+    ? `Run \`${name} --help\` for the options`
+    : `If it is no option, write \`--\` before it: \`${name} -- ${word}\``;
   return usage(name, `unknown option ${word}`, hint);
 }
 

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { PeerFile, type SettingNode, settingsOf } from "../core/config/schema.ts";
-import type { FlagValue } from "../core/config/source.ts";
+import { type FlagValue, variableOf } from "../core/config/source.ts";
 import type { CommandContext } from "./command.ts";
 import { absolutePath } from "./paths.ts";
 
@@ -14,11 +14,13 @@ const SETTINGS = new Map(settingsOf(PeerFile).map(({ path, node }) => [path, nod
 function metaOf(path: string, placeholder: string) {
   const node: SettingNode = SETTINGS.get(path) ?? {};
   const fallback = node.whenAbsent ?? defaultOf(node);
+  const variable = variableOf(path, node);
   return {
     description: node.description ?? "",
     placeholder,
     ...(node.unit ? { unit: node.unit } : {}),
     ...(fallback === undefined ? {} : { whenAbsent: fallback }),
+    ...(variable === null ? {} : { env: variable }),
   };
 }
 
@@ -29,6 +31,11 @@ function defaultOf({ default: value }: SettingNode): string | undefined {
 /** An option whose value is text. */
 export function textOption(path: string, placeholder: string) {
   return z.string().optional().meta(metaOf(path, placeholder));
+}
+
+/** An option whose value is a path. */
+export function fileOption(path: string, placeholder: string) {
+  return z.string().optional().meta({ ...metaOf(path, placeholder), completes: "files" });
 }
 
 /** An option whose value is a whole number. */
@@ -58,18 +65,9 @@ export const coordinatorOptions = {
   listen: textOption("coordinator.listen", "HOST:PORT"),
   publicHost: listOption("coordinator.public_hosts", "HOST"),
   cidr: textOption("coordinator.mesh_cidr", "CIDR"),
-  dataDir: z.string().optional().meta({
-    ...metaOf("coordinator.data_dir", "DIR"),
-    completes: "files",
-  }),
-  cert: z.string().optional().meta({
-    ...metaOf("coordinator.certificate", "FILE"),
-    completes: "files",
-  }),
-  key: z.string().optional().meta({
-    ...metaOf("coordinator.certificate_key", "FILE"),
-    completes: "files",
-  }),
+  dataDir: fileOption("coordinator.data_dir", "DIR"),
+  cert: fileOption("coordinator.certificate", "FILE"),
+  key: fileOption("coordinator.certificate_key", "FILE"),
 };
 
 type Flags = Record<string, FlagValue>;

@@ -53,11 +53,11 @@ export async function run(what: Run): Promise<Finished> {
     output += text;
     if (!what.isQuiet) to.writeSync(bytes);
   };
-  // A grandchild may hold the pipes open; what counts is that the child itself has ended.
-  const copies = [tee(child.stdout, show(Deno.stdout)), tee(child.stderr, show(Deno.stderr))];
+  const copies = [copy(child.stdout, show(Deno.stdout)), copy(child.stderr, show(Deno.stderr))];
   const { code } = await child.status;
-  const patience = new Promise((resolve) => timers.push(setTimeout(resolve, PIPE_MS)));
-  await Promise.race([Promise.all(copies), patience]);
+  // A grandchild may hold the pipes open; what counts is that the child itself has ended.
+  timers.push(setTimeout(() => copies.forEach((each) => each.stop()), PIPE_MS));
+  await Promise.all(copies.map((each) => each.done));
   timers.forEach((timer) => clearTimeout(timer));
   return { code, output, ms: performance.now() - started, isTimedOut };
 }
@@ -72,10 +72,22 @@ export function formatSeconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }
 
-async function tee(
+interface Copying {
+  /** Resolves at the end of the stream, or after {@link stop}. */
+  readonly done: Promise<void>;
+  stop(): void;
+}
+
+function copy(
   stream: ReadableStream<Uint8Array>,
   show: (text: string, bytes: Uint8Array) => void,
-): Promise<void> {
+): Copying {
+  const reader = stream.getReader();
   const decoder = new TextDecoder();
-  for await (const bytes of stream) show(decoder.decode(bytes, { stream: true }), bytes);
+  async function readAll(): Promise<void> {
+    for (let chunk; !(chunk = await reader.read()).done;) {
+      show(decoder.decode(chunk.value, { stream: true }), chunk.value);
+    }
+  }
+  return { done: readAll(), stop: () => void reader.cancel() };
 }

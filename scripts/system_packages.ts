@@ -62,7 +62,12 @@ export function mayInstall(): boolean {
  */
 export async function installPackages(packages: readonly string[]): Promise<boolean> {
   if (!await aptGet(["update"])) return false;
-  return await aptGet(["install", "-y", "--no-install-recommends", ...packages]);
+  const install = ["install", "-y", "--no-install-recommends"];
+  if (await aptGet([...install, ...packages])) return true;
+  // One package that this release does not have must not keep the others away.
+  let isComplete = true;
+  for (const name of packages) isComplete = await aptGet([...install, name]) && isComplete;
+  return isComplete;
 }
 
 /** Whether a program is on the PATH or in one of the usual folders. */

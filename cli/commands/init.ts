@@ -11,7 +11,7 @@ import { defineCommand } from "../command.ts";
 import { exists, replaceFile } from "../files.ts";
 import type { Host } from "../host.ts";
 import { ensureIdentity } from "../identity_file.ts";
-import { absolutePath, identityPath } from "../paths.ts";
+import { absolutePath, directoryOf, identityPath, userDir } from "../paths.ts";
 
 export const init = defineCommand({
   name: "init",
@@ -55,6 +55,11 @@ export const init = defineCommand({
     if (path !== null && exists(path) && !force) {
       throw new MeshError("usage", `Cannot write ${path}: it exists`, {
         hint: "Add --force to replace it, or name another file by --output",
+      });
+    }
+    if (path !== null && !exists(directoryOf(path)) && directoryOf(path) !== userDir(host)) {
+      throw new MeshError("usage", `Cannot write ${path}: there is no such folder`, {
+        hint: `Make it first: \`mkdir -p ${directoryOf(path)}\``,
       });
     }
     const key = globals.identity ?? identityPath(host);

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { defineCommand } from "../command.ts";
 import { usage } from "../parse.ts";
 import { absolutePath } from "../paths.ts";
-import { given, nodeFlags, nodeOptions, textOption } from "../setting_options.ts";
+import { fileOption, given, nodeFlags, nodeOptions, textOption } from "../setting_options.ts";
 import { isMember, NODE_PERMISSIONS, runNodeOrBoth, surroundingsOf } from "../start.ts";
 import { resolveNode } from "../resolve_options.ts";
 
@@ -44,11 +44,7 @@ export const join = defineCommand({
     }),
     server: textOption("server", "URL"),
     token: textOption("auth_token", "TOKEN"),
-    tokenFile: z.string().optional().meta({
-      description: "File that holds the join token",
-      placeholder: "FILE",
-      completes: "files",
-    }),
+    tokenFile: fileOption("auth_token_file", "FILE"),
     ...nodeOptions,
   }),
   permissions: NODE_PERMISSIONS,

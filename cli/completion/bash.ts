@@ -3,20 +3,32 @@
  * @module
  */
 import type { OptionSpec, PositionalSpec } from "../options.ts";
-import { askCommand, type CompletionNode, spellingsOf, valueOptions } from "./node.ts";
+import {
+  askCommand,
+  type CompletionModel,
+  type CompletionNode,
+  spellingsOf,
+  valued,
+} from "./node.ts";
 
-/** @param nodes The program first. */
-export function bashScript(nodes: readonly CompletionNode[]): string {
+/** Text to source, or to put into bash_completion.d. */
+export function bashScript({ nodes, globals }: CompletionModel): string {
+  const ownValued = nodes.flatMap(({ path, options }) =>
+    valued(options).flatMap(spellingsOf).map((name) => `"${path} ${name}"`)
+  );
   return `# bash completion for tunnelmesh; made by \`tunnelmesh completion bash\`
 
 _tunnelmesh() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" prev="\${COMP_WORDS[COMP_CWORD-1]}"
-  local at="" count=0 i word
+  local at="" count=0 own="" i word
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
+    case "$at $word" in
+      ${ownValued.join("|")}) ((i++)); continue ;;
+    esac
     case "$word" in
-      ${valueOptions(nodes).join("|")}) ((i++)); continue ;;
+      ${valued(globals).flatMap(spellingsOf).join("|")}) ((i++)); continue ;;
       -*) continue ;;
     esac
     case "$at/$word" in
@@ -26,13 +38,17 @@ ${nodes.filter(({ path }) => path !== "").map(walkCase).join("\n")}
   done
 
   case "$at $prev" in
-${nodes.flatMap(valueCases).join("\n")}
+${nodes.flatMap(({ path, options }) => valueCases(options, path)).join("\n")}
+  esac
+  case "$prev" in
+${valueCases(globals, null).join("\n")}
   esac
 
   if [[ "$cur" == -* ]]; then
     case "$at" in
-${nodes.map(optionCase).join("\n")}
+${nodes.filter(({ options }) => options.length > 0).map(optionCase).join("\n")}
     esac
+    COMPREPLY=($(compgen -W "$own ${globals.flatMap(spellingsOf).join(" ")}" -- "$cur"))
     return
   fi
   case "$at $count" in
@@ -48,22 +64,21 @@ function walkCase({ path, spellings }: CompletionNode): string {
   return `      ${spellings.join("|")}) at="${path}"; count=0 ;;`;
 }
 
-/** One case per group of options of a node whose values complete alike. */
-function valueCases({ path, options }: CompletionNode): string[] {
+/** One case per group of options whose values complete alike; `path` null for global ones. */
+function valueCases(options: readonly OptionSpec[], path: string | null): string[] {
   const byReply = new Map<string, string[]>();
-  for (const option of options) {
-    if (option.kind === "flag") continue;
+  for (const option of valued(options)) {
     const reply = replyOf(option);
     byReply.set(reply, [...byReply.get(reply) ?? [], ...spellingsOf(option)]);
   }
-  return [...byReply].map(([reply, names]) =>
-    `    ${names.map((name) => `"${path} ${name}"`).join("|")}) ${reply} return ;;`
-  );
+  return [...byReply].map(([reply, names]) => {
+    const patterns = path === null ? names : names.map((name) => `"${path} ${name}"`);
+    return `    ${patterns.join("|")}) ${reply === "" ? "" : `${reply}; `}return ;;`;
+  });
 }
 
 function optionCase({ path, options }: CompletionNode): string {
-  const words = options.flatMap(spellingsOf).join(" ");
-  return `      "${path}") COMPREPLY=($(compgen -W "${words}" -- "$cur")) ;;`;
+  return `      "${path}") own="${options.flatMap(spellingsOf).join(" ")}" ;;`;
 }
 
 function wordCases({ path, children, positionals }: CompletionNode): string[] {
@@ -71,18 +86,16 @@ function wordCases({ path, children, positionals }: CompletionNode): string[] {
     const words = children.map(({ name }) => name).join(" ");
     return [`    "${path} 0") COMPREPLY=($(compgen -W "${words}" -- "$cur")) ;;`];
   }
-  return positionals.map((positional, index) => {
-    const reply = replyOf(positional);
-    return `    "${path} ${index}") ${reply === "" ? ":" : reply.replace(/;$/, "")} ;;`;
-  });
+  const replies = positionals.map(replyOf);
+  return replies.flatMap((reply, i) => reply === "" ? [] : [`    "${path} ${i}") ${reply} ;;`]);
 }
 
 /** Commands that fill COMPREPLY with values; empty when nothing completes them. */
 function replyOf({ choices, completes }: OptionSpec | PositionalSpec): string {
-  if (choices.length > 0) return `COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$cur"));`;
+  if (choices.length > 0) return `COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$cur"))`;
   if (completes === "files") {
-    return `compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur"));`;
+    return `compopt -o filenames 2>/dev/null; local IFS=$'\\n'; COMPREPLY=($(compgen -f -- "$cur"))`;
   }
   if (completes === null) return "";
-  return `COMPREPLY=($(compgen -W "$(${askCommand(completes)})" -- "$cur"));`;
+  return `COMPREPLY=($(compgen -W "$(${askCommand(completes)})" -- "$cur"))`;
 }

@@ -3,12 +3,23 @@
  * @module
  */
 import type { OptionSpec, PositionalSpec } from "../options.ts";
-import { askCommand, type CompletionNode, valueOptions } from "./node.ts";
+import {
+  askCommand,
+  type CompletionModel,
+  type CompletionNode,
+  globalsBeside,
+  spellingsOf,
+  valued,
+} from "./node.ts";
 
-/** @param nodes The program first. */
-export function fishScript(nodes: readonly CompletionNode[]): string {
+/** Text to put into fish's completions folder, or to source. */
+export function fishScript({ nodes, globals }: CompletionModel): string {
+  const ownValued = nodes.flatMap(({ path, options }) =>
+    valued(options).flatMap(spellingsOf).map((name) => quote(`${path} ${name}`))
+  );
   return `# fish completion for tunnelmesh; made by \`tunnelmesh completion fish\`
 
+# Succeeds when the command line is at the command $argv[1], with $argv[2] arguments where given.
 function __tunnelmesh_at
     set -l at ''
     set -l count 0
@@ -18,8 +29,13 @@ function __tunnelmesh_at
             set skip 0
             continue
         end
+        switch "$at $word"
+            case ${ownValued.join(" ")}
+                set skip 1
+                continue
+        end
         switch $word
-            case ${valueOptions(nodes).map(quote).join(" ")}
+            case ${valued(globals).flatMap(spellingsOf).map(quote).join(" ")}
                 set skip 1
                 continue
             case '-*'
@@ -36,7 +52,7 @@ ${nodes.filter(({ path }) => path !== "").map(walkCase).join("\n")}
 end
 
 complete -c tunnelmesh -f
-${nodes.flatMap(nodeLines).join("\n")}
+${nodes.flatMap((node) => nodeLines(node, globals)).join("\n")}
 `;
 }
 
@@ -46,21 +62,16 @@ function walkCase({ path, spellings }: CompletionNode): string {
                 set count 0`;
 }
 
-function nodeLines({ path, children, options, positionals }: CompletionNode): string[] {
-  const at = (count?: number) =>
-    `-n "__tunnelmesh_at '${path}'${count === undefined ? "" : ` ${count}`}"`;
+function nodeLines(node: CompletionNode, globals: readonly OptionSpec[]): string[] {
+  const { path, children, options, positionals } = node;
+  const start = (count: string) => `complete -c tunnelmesh -n "__tunnelmesh_at '${path}'${count}"`;
   return [
-    ...children.map(({ name, summary }) =>
-      `complete -c tunnelmesh ${at(0)} -a ${name} -d ${quote(summary)}`
+    ...children.map(({ name, summary }) => `${start(" 0")} -a ${name} -d ${quote(summary)}`),
+    ...positionals.map(valuesOf).flatMap((values, index) =>
+      values === "" ? [] : [`${start(` ${index}`)} ${values}`]
     ),
-    ...positionals.flatMap((positional, index) => {
-      const values = valuesOf(positional);
-      return values === "" ? [] : [`complete -c tunnelmesh ${at(index)} ${values}`];
-    }),
-    ...options.map((option) =>
-      [`complete -c tunnelmesh ${at()}`, nameOf(option), `-d ${quote(option.description)}`].join(
-        " ",
-      )
+    ...[...options, ...globalsBeside(node, globals)].map((option) =>
+      `${start("")} ${nameOf(option)} -d ${quote(option.description)}`
     ),
   ];
 }
@@ -69,9 +80,8 @@ function nameOf(option: OptionSpec): string {
   const names = `-l ${option.long.slice(2)}${option.short === null ? "" : ` -s ${option.short}`}`;
   if (option.kind === "flag") return names;
   const values = valuesOf(option);
-  return `${names} ${option.completes === "files" ? "-r" : "-x"}${
-    values === "" ? "" : ` ${values}`
-  }`;
+  const takes = option.completes === "files" ? "-r" : "-x";
+  return `${names} ${takes}${values === "" ? "" : ` ${values}`}`;
 }
 
 function valuesOf({ choices, completes }: OptionSpec | PositionalSpec): string {

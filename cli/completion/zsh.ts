@@ -2,12 +2,21 @@
  * The completion script for zsh.
  * @module
  */
-import type { OptionSpec, PositionalSpec } from "../options.ts";
 import { optionMeaning } from "../help.ts";
-import { askCommand, type CompletionNode, spellingsOf, valueOptions } from "./node.ts";
+import type { OptionSpec, PositionalSpec } from "../options.ts";
+import {
+  askCommand,
+  type CompletionModel,
+  type CompletionNode,
+  spellingsOf,
+  valued,
+} from "./node.ts";
 
-/** @param nodes The program first. */
-export function zshScript(nodes: readonly CompletionNode[]): string {
+/** Text to put into a folder of fpath as `_tunnelmesh`, or to source. */
+export function zshScript({ nodes, globals }: CompletionModel): string {
+  const ownValued = nodes.flatMap(({ path, options }) =>
+    valued(options).flatMap(spellingsOf).map((name) => `"${path} ${name}"`)
+  );
   return `#compdef tunnelmesh
 # zsh completion for tunnelmesh; made by \`tunnelmesh completion zsh\`
 
@@ -16,8 +25,11 @@ _tunnelmesh() {
   local -a items
   for ((i = 2; i < CURRENT; i++)); do
     word=\${words[i]}
+    case "$at $word" in
+      ${ownValued.join("|")}) ((i++)); continue ;;
+    esac
     case "$word" in
-      ${valueOptions(nodes).join("|")}) ((i++)); continue ;;
+      ${valued(globals).flatMap(spellingsOf).join("|")}) ((i++)); continue ;;
       -*) continue ;;
     esac
     case "$at/$word" in
@@ -27,13 +39,17 @@ ${nodes.filter(({ path }) => path !== "").map(walkCase).join("\n")}
   done
 
   case "$at $prev" in
-${nodes.flatMap(valueCases).join("\n")}
+${nodes.flatMap(({ path, options }) => valueCases(options, path)).join("\n")}
+  esac
+  case "$prev" in
+${valueCases(globals, null).join("\n")}
   esac
 
   if [[ "$PREFIX" == -* ]]; then
     case "$at" in
-${nodes.map(optionCase).join("\n")}
+${nodes.filter(({ options }) => options.length > 0).map(optionCase).join("\n")}
     esac
+    items+=(${globals.flatMap(optionItems).join(" ")})
     _describe 'option' items
     return
   fi
@@ -54,18 +70,21 @@ function walkCase({ path, spellings }: CompletionNode): string {
   return `      ${spellings.join("|")}) at='${path}'; count=0 ;;`;
 }
 
-function valueCases({ path, options }: CompletionNode): string[] {
-  return options.filter(({ kind }) => kind !== "flag").map((option) => {
-    const names = spellingsOf(option).map((name) => `"${path} ${name}"`).join("|");
-    return `    ${names}) ${actionOf(option)}; return ;;`;
+/** One case per option; `path` null for global ones. */
+function valueCases(options: readonly OptionSpec[], path: string | null): string[] {
+  return valued(options).map((option) => {
+    const names = spellingsOf(option);
+    const patterns = path === null ? names : names.map((name) => `"${path} ${name}"`);
+    return `    ${patterns.join("|")}) ${actionOf(option)}; return ;;`;
   });
 }
 
 function optionCase({ path, options }: CompletionNode): string {
-  const items = options.flatMap((option) =>
-    spellingsOf(option).map((name) => item(name, optionMeaning(option)))
-  );
-  return `      '${path}') items=(${items.join(" ")}) ;;`;
+  return `      '${path}') items=(${options.flatMap(optionItems).join(" ")}) ;;`;
+}
+
+function optionItems(option: OptionSpec): string[] {
+  return spellingsOf(option).map((name) => item(name, optionMeaning(option)));
 }
 
 function wordCases({ path, children, positionals }: CompletionNode): string[] {
@@ -73,19 +92,21 @@ function wordCases({ path, children, positionals }: CompletionNode): string[] {
     const items = children.map(({ name, summary }) => item(name, summary)).join(" ");
     return [`    '${path} 0') items=(${items}); _describe 'command' items ;;`];
   }
-  return positionals.map((positional, index) =>
-    `    '${path} ${index}') ${actionOf(positional)} ;;`
-  );
+  return positionals.map((positional, i) => `    '${path} ${i}') ${actionOf(positional)} ;;`);
 }
 
-function actionOf({ choices, completes }: OptionSpec | PositionalSpec): string {
+function actionOf({ choices, completes, description }: OptionSpec | PositionalSpec): string {
   if (choices.length > 0) return `compadd -- ${choices.join(" ")}`;
   if (completes === "files") return "_files";
-  if (completes === null) return "_message 'value'";
+  if (completes === null) return `_message ${quote(description)}`;
   return `compadd -- \${(f)"$(${askCommand(completes)})"}`;
 }
 
-/** \`name:meaning\` in single quotes. */
+/** A name and its meaning, as `_describe` takes them. */
 function item(name: string, meaning: string): string {
-  return `'${name}:${meaning.replaceAll("'", "'\\''")}'`;
+  return quote(`${name}:${meaning}`);
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -14,11 +14,9 @@ const GOSSIP = "the old gossip between coordinators";
 const MONITORING = "the monitoring proxy";
 const WIREGUARD = "the WireGuard concentrator";
 
-const part = <T extends z.ZodRawShape>(shape: T, description: string) =>
-  z.strictObject(shape).optional().meta({ description });
-
-const days = (fallback: number, description: string) =>
-  z.int().min(0).default(fallback).meta({ description, unit: "days", unavailable: S3 });
+function days(fallback: number, description: string) {
+  return z.int().min(0).default(fallback).meta({ description, unit: "days", unavailable: S3 });
+}
 
 const monitoring = {
   prometheus_url: off(z.string().optional(), MONITORING, "Prometheus behind the panel"),
@@ -30,7 +28,7 @@ const admin = {
   port: off(field.port().default(443), PANEL, "Port of the panel"),
   bind_address: off(z.string().optional(), PANEL, "Address of the panel"),
   token: off(z.string().optional(), PANEL, "Password of the panel"),
-  monitoring: part(monitoring, "Monitoring behind the panel"),
+  monitoring: field.part(monitoring, "Monitoring behind the panel"),
 };
 
 const relay = {
@@ -54,7 +52,7 @@ const s3 = {
   recycle_bin_retention_days: days(90, "How long deleted objects can be restored"),
   version_retention_days: days(30, "How long old versions are kept"),
   max_versions_per_object: off(z.int().min(1).default(10), S3, "Most versions of one object"),
-  version_retention: part(versionRetention, "Which old versions are kept"),
+  version_retention: field.part(versionRetention, "Which old versions are kept"),
   default_share_quota: off(field.size().default("10Mi"), S3, "Quota of a node's own share"),
 };
 
@@ -110,12 +108,12 @@ export const coordinatorFields = {
   locations: off(z.boolean().default(false), "the map of nodes", "Locate nodes on a map"),
   memberlist_seeds: off(z.array(z.string()).default([]), GOSSIP, "Other coordinators"),
   memberlist_bind_addr: off(z.string().default(":7946"), GOSSIP, "Its address"),
-  monitoring: part(monitoring, "Monitoring behind the panel"),
-  admin: part(admin, "The admin panel"),
-  relay: part(relay, "The relay"),
-  wireguard_server: part(wireguardServer, "Stock WireGuard clients"),
-  s3: part(s3, "Object storage"),
-  filter: part(filterFields, "Which packets may pass in the whole mesh"),
+  monitoring: field.part(monitoring, "Monitoring behind the panel"),
+  admin: field.part(admin, "The admin panel"),
+  relay: field.part(relay, "The relay"),
+  wireguard_server: field.part(wireguardServer, "Stock WireGuard clients"),
+  s3: field.part(s3, "Object storage"),
+  filter: field.part(filterFields, "Which packets may pass in the whole mesh"),
   service_ports: off(
     z.array(field.port()).default([]),
     "the packet filter",

@@ -133,6 +133,11 @@ export function size() {
   });
 }
 
+/** A part with settings of its own; a key that is not in `shape` is an error. */
+export function part<T extends z.ZodRawShape>(shape: T, description: string) {
+  return z.strictObject(shape).optional().meta({ description });
+}
+
 /** Marks a setting of a part that this version does not have: accepted, warned about when set. */
 export function unavailable<T extends z.ZodType>(schema: T, part: string, description: string) {
   return schema.meta({ description, unavailable: part });

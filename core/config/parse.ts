@@ -69,8 +69,10 @@ function parse<Schema extends z.ZodObject>(schema: Schema, sources: ConfigSource
     environmentSource(settings, sources.env),
     flagSource(sources.flags),
   ];
-  const problems = layers.flatMap((layer) => problemsOf(schema, settings, layer));
-  if (problems.length > 0) throw invalid(problems);
+  const problems = layers.map((layer) => problemsOf(schema, settings, layer));
+  if (problems.some((each) => each.length > 0)) {
+    throw invalid(problems.flat(), file !== null && problems[0]!.length > 0);
+  }
   const tree = layered(layers.map((layer) => withoutAliases(settings, layer.tree)));
   const warnings = [...unavailableWarnings(settings, tree), ...unknownVariables(sources.env)];
   const secretsInFile = settings
@@ -95,14 +97,14 @@ function layered(trees: readonly Tree[]): Tree {
   }, {});
 }
 
-function invalid(problems: readonly string[]): MeshError {
+function invalid(problems: readonly string[], isInFile: boolean): MeshError {
   const [first, ...more] = problems;
   const shown = more.slice(0, 9).map((problem) => `\n  ${problem}`);
   const rest = more.length > 9 ? [`\n  and ${more.length - 9} more`] : [];
   const message = `Cannot use configuration: ${first}${[...shown, ...rest].join("")}`;
-  return new MeshError("config-invalid", message, {
-    hint: "`tunnelmesh init --output FILE` writes a file that holds every key with its meaning",
-  });
+  const hint =
+    "`tunnelmesh init --output FILE` writes a file that holds every key with its meaning";
+  return new MeshError("config-invalid", message, isInFile ? { hint } : {});
 }
 
 let knownVariables: ReadonlySet<string> | undefined;

@@ -129,9 +129,6 @@ const docker = {
   auto_port_forward: off(z.boolean().default(false), DOCKER, "Open ports that containers publish"),
 };
 
-const part = <T extends z.ZodRawShape>(shape: T, description: string) =>
-  z.strictObject(shape).optional().meta({ description });
-
 /** A node's settings but for `coordinator`. */
 export const peerFields = {
   name: PeerName.optional().meta({
@@ -170,8 +167,8 @@ export const peerFields = {
   udp_port: field.port().default(51820).meta({
     description: "UDP port for encrypted traffic; a random one when it is taken",
   }),
-  tun: part(tun, "The mesh interface"),
-  dns: part(dns, "Mesh names"),
+  tun: field.part(tun, "The mesh interface"),
+  dns: field.part(dns, "Mesh names"),
   wireguard_peers: z.array(WireguardPeer).default([]).meta({
     description: "Peers that speak plain WireGuard and no coordinator manages",
   }),
@@ -203,12 +200,12 @@ export const peerFields = {
     unavailable: EXIT,
   }),
   allow_exit_traffic: off(z.boolean().default(false), EXIT, "Let peers reach the internet here"),
-  filter: part(filterFields, "Which packets may pass"),
-  geolocation: part(location, "Where the node is"),
-  location: part(location, "Old spelling of geolocation"),
-  wireguard: part(wireguard, "Concentrator for stock WireGuard clients"),
+  filter: field.part(filterFields, "Which packets may pass"),
+  geolocation: field.part(location, "Where the node is"),
+  location: field.part(location, "Old spelling of geolocation"),
+  wireguard: field.part(wireguard, "Concentrator for stock WireGuard clients"),
   metrics_enabled: off(z.boolean().default(false), "metrics", "Serve Prometheus metrics"),
   metrics_port: off(field.port().default(9444), "metrics", "Port of the metrics"),
-  loki: part(loki, "Shipping logs to Loki"),
-  docker: part(docker, "Docker on this machine"),
+  loki: field.part(loki, "Shipping logs to Loki"),
+  docker: field.part(docker, "Docker on this machine"),
 };

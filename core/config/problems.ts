@@ -69,7 +69,8 @@ function wrongValue(settings: readonly Setting[], source: Source, issue: Issue):
     ? ""
     : `, not ${JSON.stringify(value)}`;
   const expected = explainIssue(issue, value);
-  return `${source.where(path)}: ${name} ${expected}${expected === "is missing" ? "" : shown}`;
+  const subject = source.namesSettings ? source.where(path) : `${source.where(path)}: ${name}`;
+  return `${subject} ${expected}${expected === "is missing" ? "" : shown}`;
 }
 
 function isSecretAt(settings: readonly Setting[], path: Path): boolean {

@@ -19,6 +19,8 @@ export interface Source {
   readonly tree: Tree;
   /** Names the place of the value at `path`: `peer.yaml:3:5`, `TUNNELMESH_NAME`, `--name`. */
   where(path: Path): string;
+  /** Whether that place names the setting too, so that its path need not be told. */
+  readonly namesSettings: boolean;
 }
 
 /** A configuration file's name, as messages show it, and its text. */
@@ -62,6 +64,7 @@ export function yamlSource(file: ConfigText): Source {
   return {
     tree: (withoutNulls(value) ?? {}) as Tree,
     where: (path) => place(offsetOf(document, path)),
+    namesSettings: false,
   };
 }
 
@@ -126,7 +129,7 @@ export function environmentSource(
     putAt(tree, path.split("."), valueOf(value, node));
     names.set(path, variable);
   }
-  return { tree, where: (path) => nameAt(names, path) };
+  return { tree, where: (path) => nameAt(names, path), namesSettings: true };
 }
 
 function valueOf(text: string, node: SettingNode): unknown {
@@ -151,7 +154,7 @@ export function flagSource(flags: Readonly<Record<string, FlagValue>>): Source {
     putAt(tree, path.split("."), value);
     names.set(path, flag);
   }
-  return { tree, where: (path) => nameAt(names, path) };
+  return { tree, where: (path) => nameAt(names, path), namesSettings: true };
 }
 
 /** The name of the longest known beginning of `path`. */

@@ -27,7 +27,7 @@ export const MAX_SERVER_MESSAGE_LENGTH = 16 * 1024 * 1024;
 export const MAX_REQUEST_BYTES = 65_536;
 
 /** Wall-clock time, milliseconds since 1970. */
-export const WallTime = z.int().nonnegative();
+export const WallTime = z.number().nonnegative().max(8.64e15);
 /** base64url without padding of at most 192 bytes. */
 const ShortBase64Url = z.string().regex(/^[A-Za-z0-9_-]{1,256}$/, "must be base64url");
 /** base64url of a 32-byte ed25519 public key. */
@@ -284,7 +284,9 @@ export function parseJson<S extends z.ZodType>(
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const why = z.prettifyError(parsed.error).slice(0, 400);
+  const [issue] = parsed.error.issues;
+  const where = issue!.path.length > 0 ? `${issue!.path.join(".")}: ` : "";
+  const why = `${where}${issue!.message}`.slice(0, 400);
   throw new MeshError("protocol-invalid", `Cannot read ${what}: ${why}`);
 }
 

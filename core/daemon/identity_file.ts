@@ -6,7 +6,6 @@
  * that is asked for and kept nowhere.
  * @module
  */
-import { Buffer } from "node:buffer";
 import { dirname } from "node:path";
 import { equalConstantTime, fromBase64 } from "../bytes.ts";
 import { errorMessage, MeshError } from "../errors.ts";

@@ -98,8 +98,8 @@ export class Zone {
   }
 
   /**
-   * Replaces all names. Of two nodes that claim one name, or one alias, the first keeps it; an alias
-   * never hides a node's name or a reserved one. What is no valid name or address is left out.
+   * Replaces all names. Of two nodes that claim one name, the second is left out; of two that claim one
+   * alias, the first has it; an alias never hides a node's name or a reserved one. What is no valid name or address is left out.
    * @param coordinators Names of the nodes that `this` stands for.
    */
   setNodes(nodes: readonly ZoneNode[], coordinators: readonly string[]): void {
@@ -253,9 +253,13 @@ export class Zone {
     this.#entries = new Map();
     this.#pointers = new Map();
     this.#reverseZones = new Set(this.#ranges.flatMap(reverseZones));
-    const nodes = this.#nodes.filter((node) => isName(node.name, 1));
+    const names = new Set(COORDINATOR_NAMES);
+    const nodes = this.#nodes.filter((node) => {
+      if (!isName(node.name, 1) || names.has(node.name)) return false;
+      names.add(node.name);
+      return true;
+    });
     for (const node of nodes) {
-      if (COORDINATOR_NAMES.includes(node.name)) continue;
       this.#addName(node.name, node);
       this.#addPointers(node);
     }

@@ -1,0 +1,134 @@
+/**
+ * The coordinator's HTTP API: parses requests, asks the {@link Service}, answers JSON.
+ *
+ * Everything that decides is in `model/`; here are bounds on bodies and rates, and the one place
+ * where a failure becomes problem details (RFC 9457).
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { PATHS } from "../core/control/envelope.ts";
+import {
+  ChallengeRequest,
+  Envelope,
+  type Health,
+  MAX_REQUEST_BYTES,
+  parseJson,
+  type RegisterReply,
+} from "../core/control/messages.ts";
+import { errorMessage, ERRORS, MeshError } from "../core/errors.ts";
+import { PeerId } from "../core/ids.ts";
+import type { ModelEvent } from "./model/apply.ts";
+import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
+import { type Answer, type Moment, parseAuthorization, type Service } from "./model/service.ts";
+import type { Log } from "./log.ts";
+import type { MeshCa } from "./tls.ts";
+
+/** Requests of one source: joining takes two, so this is for a rack that joins behind one NAT. */
+const REQUEST_LIMIT = { burst: 100, perSecond: 10, capacity: 8192 };
+
+/** What the routes need. */
+export interface AppOptions {
+  readonly service: Service;
+  readonly ca: MeshCa;
+  readonly version: string;
+  readonly log: Log;
+  readonly moment: () => Moment;
+  /** Tells the control hub what a request changed. */
+  readonly publish: (events: readonly ModelEvent[]) => void;
+}
+
+/** What the HTTP server adds to a request. */
+export interface Env {
+  Bindings: { incoming: { socket: { remoteAddress?: string } } };
+}
+
+/** Builds the app. */
+export function createApp(options: AppOptions): Hono<Env> {
+  const { service, ca, version, log, moment, publish } = options;
+  const limiter = new RateLimiter(REQUEST_LIMIT);
+  const app = new Hono<Env>();
+  const done = <T>({ reply, events }: Answer<T>): T => {
+    publish(events);
+    return reply;
+  };
+
+  app.onError((error, c) => problem(error, c, log));
+  app.notFound((c) => problem(new MeshError("usage", `Cannot find ${c.req.path}`), c, log));
+  app.use(bodyLimit({
+    maxSize: MAX_REQUEST_BYTES,
+    onError: (c) => problem(new MeshError("protocol-invalid", "Cannot read: too long"), c, log),
+  }));
+  app.use("/api/*", async (c, next) => {
+    const source = sourceKey(c.env.incoming?.socket.remoteAddress ?? "");
+    if (!limiter.take(source, moment().now)) {
+      c.header("retry-after", "1");
+      throw new MeshError("rate-limited", "Cannot answer: too many requests from this address", {
+        hint: "Wait a second and try again",
+      });
+    }
+    await next();
+  });
+
+  app.get(PATHS.health, (c) => {
+    const { meshId } = service.state;
+    const health: Health = { status: "ok", version, meshId, time: moment().wallTime };
+    return c.json(health);
+  });
+  app.get(PATHS.caCertificate, (c) => {
+    return c.body(ca.certificate, 200, { "content-type": "application/x-pem-file" });
+  });
+  app.post(PATHS.challenge, async (c) => {
+    const request = parseJson(ChallengeRequest, await c.req.text(), "request for a challenge");
+    return c.json(service.challenge(request, moment()));
+  });
+  app.post(PATHS.register, async (c) => {
+    const answer = service.register(await envelopeOf(c), moment());
+    const registration = done(answer);
+    const reply: RegisterReply = { ...registration, caCertificate: ca.certificate };
+    if (answer.tlsPublicKey !== null) {
+      reply.certificate = await ca.issue(registration, answer.tlsPublicKey, moment().wallTime);
+    }
+    log("info", "Registered", { name: reply.name, id: reply.id });
+    return c.json(reply);
+  });
+  app.delete(`${PATHS.nodes}/:id`, async (c) => {
+    const id = PeerId.safeParse(c.req.param("id"));
+    if (!id.success) throw new MeshError("peer-unknown", "Cannot find the node: malformed id");
+    const reply = done(service.leave(id.data, await envelopeOf(c), moment()));
+    log("info", "Left", { id: id.data });
+    return c.json(reply);
+  });
+  app.post(PATHS.tokens, async (c) => {
+    return c.json(done(service.createTokenFor(await envelopeOf(c), moment())));
+  });
+  app.get(PATHS.tokens, (c) => {
+    const envelope = parseAuthorization(c.req.header("authorization") ?? "");
+    return c.json(service.listTokensFor(envelope, moment()));
+  });
+  app.delete(`${PATHS.tokens}/:id`, async (c) => {
+    return c.json(done(service.revokeTokenFor(c.req.param("id"), await envelopeOf(c), moment())));
+  });
+  return app;
+}
+
+async function envelopeOf(c: Context<Env>): Promise<Envelope> {
+  return parseJson(Envelope, await c.req.text(), "signed request");
+}
+
+/** Answers a failure. Only a {@link MeshError}'s text may leave; anything else is a bug of ours. */
+function problem(error: unknown, c: Context<Env>, log: Log): Response {
+  if (!(error instanceof MeshError)) {
+    log("error", "Request failed", { path: c.req.path, why: errorMessage(error) });
+  }
+  const known = error instanceof MeshError ? error : new MeshError("internal", "Internal error");
+  const status = ERRORS[known.code].http as ContentfulStatusCode;
+  const body = {
+    type: `urn:tunnelmesh:error:${known.code}`,
+    title: known.message,
+    status,
+    ...(known.hint ? { detail: known.hint } : {}),
+  };
+  return c.json(body, status, { "content-type": "application/problem+json" });
+}

@@ -1,0 +1,122 @@
+/**
+ * The sockets behind the control hub: turns WebSockets into its events and its effects into frames.
+ * @module
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+// @ts-types="@types/ws"
+import { type WebSocket, WebSocketServer } from "ws";
+import { MAX_NODE_MESSAGE_LENGTH, type ServerMessage } from "../core/control/messages.ts";
+import { canonicalIp } from "../core/ip.ts";
+import { NEVER } from "../core/machine.ts";
+import type { ModelEvent } from "./model/apply.ts";
+import type { ControlHub, HubEffect, HubEvent } from "./model/control_hub.ts";
+import type { Moment } from "./model/service.ts";
+
+/** Bytes that may wait for one connection; a slower reader is dropped and connects again. */
+const MAX_QUEUED_BYTES = 32 << 20;
+/** Connections at once, greeted or not. */
+const MAX_CONNECTIONS = 20_000;
+
+/** An event without its time, which is added here. */
+type BareEvent = HubEvent extends infer E ? E extends HubEvent ? Omit<E, "wallTime"> : never
+  : never;
+
+/** All control connections of a coordinator. */
+export class ControlSockets {
+  readonly #hub: ControlHub;
+  readonly #moment: () => Moment;
+  readonly #sockets = new Map<number, WebSocket>();
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: 4 * MAX_NODE_MESSAGE_LENGTH,
+  });
+  #next = 1;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
+
+  constructor(hub: ControlHub, moment: () => Moment) {
+    this.#hub = hub;
+    this.#moment = moment;
+  }
+
+  /** Takes an upgrade request of the control path. */
+  accept(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+    if (this.#isClosed || this.#sockets.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    const remote = remoteIp(request);
+    this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws, remote));
+  }
+
+  /** The model changed by a request. */
+  publish(events: readonly ModelEvent[]): void {
+    if (events.length > 0) this.#handle({ type: "changed", events });
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    const ended = [...this.#sockets.values()].map((socket) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      socket.once("close", () => resolve());
+      socket.terminate();
+      return promise;
+    });
+    await Promise.all(ended);
+    this.#server.close();
+  }
+
+  #open(socket: WebSocket, remote: string): void {
+    const connection = this.#next++;
+    this.#sockets.set(connection, socket);
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) return socket.terminate();
+      this.#handle({ type: "message", connection, text: data.toString() });
+    });
+    // A broken socket also emits "close", which is where it ends.
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#sockets.delete(connection);
+      this.#handle({ type: "close", connection });
+    });
+    this.#handle({ type: "connect", connection, remote });
+  }
+
+  #handle(event: BareEvent): void {
+    if (this.#isClosed) return;
+    const { now, wallTime } = this.#moment();
+    const texts = new Map<ServerMessage, string>();
+    for (const effect of this.#hub.handle({ ...event, wallTime } as HubEvent, now)) {
+      this.#perform(effect, texts);
+    }
+    this.#arm();
+  }
+
+  #perform(effect: HubEffect, texts: Map<ServerMessage, string>): void {
+    const socket = this.#sockets.get(effect.connection);
+    if (!socket) return;
+    if (effect.type === "close") return socket.close();
+    let text = texts.get(effect.message);
+    if (text === undefined) texts.set(effect.message, text = JSON.stringify(effect.message));
+    if (socket.bufferedAmount > MAX_QUEUED_BYTES) return socket.terminate();
+    socket.send(text);
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const { deadline } = this.#hub;
+    if (deadline === NEVER) return;
+    const delay = Math.min(Math.max(0, deadline - this.#moment().now), 2 ** 31 - 1);
+    this.#timer = setTimeout(() => this.#handle({ type: "tick" }), Math.ceil(delay));
+  }
+}
+
+/** The peer's address, IPv4 unmapped. */
+function remoteIp(request: IncomingMessage): string {
+  const text = (request.socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
+  return canonicalIp(text) ?? "::";
+}

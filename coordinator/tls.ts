@@ -1,0 +1,279 @@
+/**
+ * The mesh's certificates: who signs what, and where the files are.
+ *
+ * ```
+ * root            pinned by every join token; 10 years
+ *  ├─ server      the coordinator's: this.tunnelmesh and its public names; 1 year, renewed at start
+ *  └─ nodes CA    may only speak for the mesh's domains and addresses; 10 years
+ *      └─ node    NAME.tunnelmesh, .mesh, .tm and its mesh addresses; 1 year
+ * ```
+ *
+ * The constraint is on the intermediate, because the coordinator itself is reached by names and
+ * addresses outside the mesh. A node's certificate cannot pass for a coordinator's: no node is
+ * called `this`. All keys are P-256, the curve that browsers take too. Certificates are valid from a
+ * day before they are made, so that a machine whose clock is behind still joins.
+ * @module
+ */
+import "reflect-metadata";
+import { createHash } from "node:crypto";
+import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import * as x509 from "@peculiar/x509";
+import { fromBase64, toHex } from "../core/bytes.ts";
+import { errorMessage, MeshError } from "../core/errors.ts";
+import { SUFFIXES } from "../core/ids.ts";
+import { canonicalIp, parsePrefix } from "../core/ip.ts";
+import { encodePermitted, NAME_CONSTRAINTS_OID } from "./name_constraints.ts";
+
+const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+const DAY_MS = 86_400_000;
+const YEAR_MS = 365 * DAY_MS;
+/** A server certificate that ends sooner is made anew. */
+const RENEW_MS = 90 * DAY_MS;
+
+x509.cryptoProvider.set(crypto);
+
+/** A certificate and its private key, in PEM. */
+export interface PemPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+interface Authority {
+  readonly certificate: x509.X509Certificate;
+  readonly key: CryptoKey;
+}
+
+/** What of a node goes into its certificate. */
+export interface CertificateSubject {
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
+/** The mesh's certificate authorities, kept as files in the coordinator's data directory. */
+export class MeshCa {
+  readonly #dataDir: string;
+  readonly #root: Authority;
+  readonly #nodes: Authority;
+
+  private constructor(dataDir: string, root: Authority, nodes: Authority) {
+    this.#dataDir = dataDir;
+    this.#root = root;
+    this.#nodes = nodes;
+  }
+
+  /** Opens the authorities of `dataDir`, making them the first time. */
+  static async open(
+    dataDir: string,
+    mesh: { readonly meshId: string; readonly cidr4: string; readonly prefix6: string },
+    now: number,
+  ): Promise<MeshCa> {
+    const name = `CN=TunnelMesh CA ${mesh.meshId.slice(0, 8)}`;
+    const root = await load(dataDir, "ca") ?? await createRoot(dataDir, name, now);
+    const nodes = await load(dataDir, "nodes-ca") ?? await createNodesCa(dataDir, root, mesh, now);
+    return new MeshCa(dataDir, root, nodes);
+  }
+
+  /** PEM of the root. */
+  get certificate(): string {
+    return this.#root.certificate.toString("pem") + "\n";
+  }
+
+  /** SHA-256 of the root, what join tokens pin. */
+  get pin(): Uint8Array {
+    return createHash("sha256").update(new Uint8Array(this.#root.certificate.rawData)).digest();
+  }
+
+  /** The coordinator's own certificate for `hosts`, kept while it is good for them. */
+  async server(hosts: readonly string[], now: number): Promise<PemPair> {
+    const names = [...new Set([...SUFFIXES.map((suffix) => `this.${suffix}`), ...hosts])];
+    const kept = await load(this.#dataDir, "tls");
+    if (kept && isGoodFor(kept.certificate, this.#root.certificate, names, now)) {
+      return await pemPair(kept);
+    }
+    const keys = await generateKeys();
+    const certificate = await x509.X509CertificateGenerator.create({
+      ...frame("CN=TunnelMesh coordinator", now, YEAR_MS),
+      issuer: this.#root.certificate.subject,
+      publicKey: keys.publicKey,
+      signingKey: this.#root.key,
+      signingAlgorithm: ALGORITHM,
+      extensions: leafExtensions(names, [x509.ExtendedKeyUsage.serverAuth]),
+    });
+    return await pemPair(await save(this.#dataDir, "tls", { certificate, key: keys.privateKey }));
+  }
+
+  /**
+   * A certificate for a node's own key, followed by the intermediate.
+   *
+   * @param publicKey base64 of a P-256 SubjectPublicKeyInfo.
+   * @throws {MeshError} `key-invalid`
+   */
+  async issue(subject: CertificateSubject, publicKey: string, now: number): Promise<string> {
+    let key: CryptoKey;
+    try {
+      const spki = fromBase64(publicKey) as Uint8Array<ArrayBuffer>;
+      key = await crypto.subtle.importKey("spki", spki, ALGORITHM, true, ["verify"]);
+    } catch (cause) {
+      throw new MeshError("key-invalid", "Cannot certify the TLS key: it is no P-256 key", {
+        cause,
+      });
+    }
+    const names = [
+      ...SUFFIXES.map((suffix) => `${subject.name}.${suffix}`),
+      ...subject.addresses,
+    ];
+    const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
+    const certificate = await x509.X509CertificateGenerator.create({
+      ...frame(`CN=${subject.name}.${SUFFIXES[0]}`, now, YEAR_MS),
+      issuer: this.#nodes.certificate.subject,
+      publicKey: key,
+      signingKey: this.#nodes.key,
+      signingAlgorithm: ALGORITHM,
+      extensions: leafExtensions(names, [serverAuth, clientAuth]),
+    });
+    const chain = [certificate, this.#nodes.certificate];
+    return chain.map((each) => each.toString("pem") + "\n").join("");
+  }
+}
+
+/** Reads a certificate that the operator brings. @throws {MeshError} `config-invalid` */
+export function readCertificate(files: { certFile: string; keyFile: string }): PemPair {
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch (cause) {
+      throw new MeshError("config-invalid", `Cannot read "${path}": ${errorMessage(cause)}`, {
+        cause,
+        hint: "Name readable PEM files with --cert and --key",
+      });
+    }
+  };
+  return { certificate: read(files.certFile), key: read(files.keyFile) };
+}
+
+async function createRoot(dataDir: string, name: string, now: number): Promise<Authority> {
+  const keys = await generateKeys();
+  const certificate = await x509.X509CertificateGenerator.create({
+    ...frame(name, now, 10 * YEAR_MS),
+    issuer: name,
+    publicKey: keys.publicKey,
+    signingKey: keys.privateKey,
+    signingAlgorithm: ALGORITHM,
+    extensions: caExtensions(1),
+  });
+  return await save(dataDir, "ca", { certificate, key: keys.privateKey });
+}
+
+async function createNodesCa(
+  dataDir: string,
+  root: Authority,
+  mesh: { readonly cidr4: string; readonly prefix6: string },
+  now: number,
+): Promise<Authority> {
+  const keys = await generateKeys();
+  const prefixes = [mesh.cidr4, mesh.prefix6].flatMap((text) => parsePrefix(text) ?? []);
+  const permitted = encodePermitted(SUFFIXES, prefixes) as Uint8Array<ArrayBuffer>;
+  const certificate = await x509.X509CertificateGenerator.create({
+    ...frame("CN=TunnelMesh nodes CA", now, 10 * YEAR_MS),
+    issuer: root.certificate.subject,
+    publicKey: keys.publicKey,
+    signingKey: root.key,
+    signingAlgorithm: ALGORITHM,
+    extensions: [
+      ...caExtensions(0),
+      new x509.Extension(NAME_CONSTRAINTS_OID, true, permitted),
+    ],
+  });
+  return await save(dataDir, "nodes-ca", { certificate, key: keys.privateKey });
+}
+
+function frame(subject: string, now: number, life: number) {
+  // A positive number of 16 bytes (RFC 5280 section 4.1.2.2).
+  const serial = crypto.getRandomValues(new Uint8Array(16));
+  serial[0] = (serial[0]! & 0x7f) | 0x40;
+  return {
+    serialNumber: toHex(serial),
+    subject,
+    notBefore: new Date(now - DAY_MS),
+    notAfter: new Date(now + life),
+  };
+}
+
+function caExtensions(pathLength: number): x509.Extension[] {
+  const { keyCertSign, cRLSign } = x509.KeyUsageFlags;
+  return [
+    new x509.BasicConstraintsExtension(true, pathLength, true),
+    new x509.KeyUsagesExtension(keyCertSign | cRLSign, true),
+  ];
+}
+
+function leafExtensions(names: readonly string[], usages: string[]): x509.Extension[] {
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, true),
+    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    new x509.ExtendedKeyUsageExtension(usages),
+    new x509.SubjectAlternativeNameExtension(names.map((name): x509.JsonGeneralName => {
+      const ip = canonicalIp(name);
+      return ip ? { type: "ip", value: ip } : { type: "dns", value: name };
+    })),
+  ];
+}
+
+async function generateKeys(): Promise<CryptoKeyPair> {
+  return await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as CryptoKeyPair;
+}
+
+function isGoodFor(
+  certificate: x509.X509Certificate,
+  root: x509.X509Certificate,
+  names: readonly string[],
+  now: number,
+): boolean {
+  const extension = certificate.getExtension(x509.SubjectAlternativeNameExtension);
+  const held = extension?.names.items.map(({ value }) => canonicalIp(value) ?? value) ?? [];
+  return certificate.issuer === root.subject && certificate.notAfter.getTime() - now > RENEW_MS &&
+    certificate.notBefore.getTime() <= now &&
+    names.every((name) => held.includes(canonicalIp(name) ?? name));
+}
+
+async function load(dataDir: string, name: string): Promise<Authority | null> {
+  const path = `${dataDir}/${name}`;
+  try {
+    statSync(`${path}.crt`);
+    statSync(`${path}.key`);
+  } catch {
+    return null;
+  }
+  try {
+    const certificate = new x509.X509Certificate(readFileSync(`${path}.crt`, "utf8"));
+    const der = x509.PemConverter.decode(readFileSync(`${path}.key`, "utf8"))[0]!;
+    const key = await crypto.subtle.importKey("pkcs8", der, ALGORITHM, true, ["sign"]);
+    return { certificate, key };
+  } catch (cause) {
+    throw new MeshError("state-invalid", `Cannot use "${path}.crt": ${errorMessage(cause)}`, {
+      cause,
+      hint: `Restore ${path}.crt and ${path}.key from a backup`,
+    });
+  }
+}
+
+/** The key first: a certificate without its key is never found. */
+async function save(dataDir: string, name: string, authority: Authority): Promise<Authority> {
+  const { certificate, key } = await pemPair(authority);
+  writePrivate(`${dataDir}/${name}.key`, key);
+  writePrivate(`${dataDir}/${name}.crt`, certificate);
+  return authority;
+}
+
+function writePrivate(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
+  renameSync(`${path}.new`, path);
+}
+
+async function pemPair(authority: Authority): Promise<PemPair> {
+  const pkcs8 = await crypto.subtle.exportKey("pkcs8", authority.key);
+  return {
+    certificate: authority.certificate.toString("pem") + "\n",
+    key: x509.PemConverter.encode(pkcs8, "PRIVATE KEY") + "\n",
+  };
+}
