@@ -61,7 +61,7 @@ export class ConfigFiles {
   }
 
   /** @throws {MeshError} `config-invalid` */
-  loadPeer(flags: Flags, path = this.findPeerFile()): LoadedConfig<PeerConfig> {
+  async loadPeer(flags: Flags): Promise<LoadedConfig<PeerConfig>> {
     const { host, globals } = this.#options;
     const all: Record<string, FlagValue> = { ...flags };
     const global = (setting: string, flag: string, value: string | null) => {
@@ -72,16 +72,16 @@ export class ConfigFiles {
     global("identity", "--identity", place(globals.identity));
     global("state_dir", "--state-dir", place(globals.stateDir));
     global("log_level", "--log-level", globals.logLevel);
-    return this.#load(path, all, parsePeerConfig);
+    return await this.#load(this.findPeerFile(), all, parsePeerConfig);
   }
 
   /** @throws {MeshError} `config-invalid` */
-  loadServer(flags: Flags, path = this.findServerFile()): LoadedConfig<ServerConfig> {
+  async loadServer(flags: Flags): Promise<LoadedConfig<ServerConfig>> {
     const { logLevel } = this.#options.globals;
     const all = logLevel === null
       ? flags
       : { ...flags, log_level: { flag: "--log-level", value: logLevel } };
-    return this.#load(path, all, parseServerConfig);
+    return await this.#load(this.findServerFile(), all, parseServerConfig);
   }
 
   /** A secret's file, without the line break at its end. @throws {MeshError} `config-invalid` */
@@ -107,11 +107,11 @@ export class ConfigFiles {
     return candidates.find(exists) ?? null;
   }
 
-  #load<T>(
+  async #load<T>(
     path: string | null,
     flags: Flags,
     parse: (sources: ConfigSources) => ParsedConfig<T>,
-  ): LoadedConfig<T> {
+  ): Promise<LoadedConfig<T>> {
     const { host } = this.#options;
     const text = path === null ? null : readIfPresent(path);
     if (path !== null && text === null) {
@@ -119,7 +119,9 @@ export class ConfigFiles {
         hint: `\`tunnelmesh init --output ${path}\` writes one with every key`,
       });
     }
-    const file = path === null || text === null ? null : { name: shown(path, host), text };
+    const file = path === null || text === null
+      ? null
+      : (await import("./yaml_source.ts")).yamlSource({ name: shown(path, host), text });
     const { config, warnings, secretsInFile } = parse({ file, env: host.env, flags });
     for (const warning of warnings) this.#warn(warning);
     if (path !== null && secretsInFile.length > 0) this.#warnIfOpen(path, secretsInFile.join(", "));

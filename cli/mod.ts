@@ -54,10 +54,15 @@ function report(error: unknown, host: Host, out: Output): number {
     out.error(error.code, error.message, error.hint);
     return ERRORS[error.code].exit;
   }
+  if (error instanceof Deno.errors.NotCapable) {
+    out.error("privilege-missing", `Cannot go on: ${error.message}`, PERMISSION_HINT);
+    return ERRORS["privilege-missing"].exit;
+  }
   out.error("internal", `Cannot go on, this is a bug: ${errorMessage(error)}`, BUG_HINT);
   return ERRORS.internal.exit;
 }
 
+const PERMISSION_HINT = "docs/reference/permissions.md says what each command needs";
 const BUG_HINT = "Run it again with TUNNELMESH_DEBUG=1 and report what it prints";
 
 async function dispatch(argv: readonly string[], host: Host, out: Output): Promise<number> {
@@ -173,7 +178,7 @@ function contextFor(globals: GlobalOptions, host: Host, out: Output): CommandCon
   });
   const socketPath = once(async () => {
     const { findSocket } = await import("./sockets.ts");
-    const file = globals.config === null ? null : (await config()).loadPeer({});
+    const file = globals.config === null ? null : await (await config()).loadPeer({});
     return findSocket(host, globals, await contexts(), file);
   });
   const daemon = once(async () => {

@@ -21,18 +21,11 @@ export function revokeUndeclared(permissions: Permissions): void {
 }
 
 /**
- * Paths of a place for a machine where root runs TunnelMesh, which is what a fixed permission set
- * can describe; relative ones start at the program's folder.
+ * Paths of a place for a machine where root runs TunnelMesh: a fixed permission set can name neither
+ * another user's home nor the working directory.
  */
 const PATHS: Readonly<Record<Place, readonly string[]>> = {
-  "$config": [
-    "/etc/tunnelmesh",
-    "/root/.tunnelmesh",
-    "tunnelmesh.yaml",
-    "peer.yaml",
-    "server.yaml",
-    "tunnelmesh-server.yaml",
-  ],
+  "$config": ["/etc/tunnelmesh", "/root/.tunnelmesh"],
   "$control": ["/run/tunnelmesh"],
   "$data": ["/var/lib/tunnelmesh/coordinator"],
   "$identity": ["/root/.tunnelmesh"],
@@ -81,7 +74,8 @@ function merge(a: Grant, b: Grant): Grant {
 
 function pathsOf(kind: string, places: readonly string[]): string[] {
   // A request through a socket needs leave for the socket and for the host in its URL.
-  if (kind === "net") return ["localhost:80", "unix:/run/tunnelmesh"];
-  const paths = places.flatMap((place) => PATHS[place as Place] ?? [place]);
-  return [...new Set(paths)].sort();
+  if (kind === "net") return ["localhost:80", "unix:/run/tunnelmesh/default.sock"];
+  const paths = new Set(places.flatMap((place) => PATHS[place as Place] ?? [place]));
+  const isCovered = (path: string) => [...paths].some((other) => path.startsWith(`${other}/`));
+  return [...paths].filter((path) => !isCovered(path)).sort();
 }

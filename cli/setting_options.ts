@@ -4,15 +4,16 @@
  * @module
  */
 import { z } from "zod";
-import { PeerFile, type SettingNode, settingsOf } from "../core/config/schema.ts";
+import { PeerFile, ServerFile, type Setting, settingsOf } from "../core/config/schema.ts";
 import { type FlagValue, variableOf } from "../core/config/source.ts";
 import type { CommandContext } from "./command.ts";
 import { absolutePath } from "./paths.ts";
 
-const SETTINGS = new Map(settingsOf(PeerFile).map(({ path, node }) => [path, node]));
+const PEER = settingsOf(PeerFile);
+const SERVER = settingsOf(ServerFile);
 
-function metaOf(path: string, placeholder: string) {
-  const node: SettingNode = SETTINGS.get(path) ?? {};
+function metaOf(path: string, placeholder: string, settings: readonly Setting[] = PEER) {
+  const { node } = settings.find((setting) => setting.path === path)!;
   const fallback = node.whenAbsent ?? defaultOf(node);
   const variable = variableOf(path, node);
   return {
@@ -24,18 +25,19 @@ function metaOf(path: string, placeholder: string) {
   };
 }
 
-function defaultOf({ default: value }: SettingNode): string | undefined {
+function defaultOf({ default: value }: Setting["node"]): string | undefined {
   return value === undefined || Array.isArray(value) ? undefined : String(value);
 }
 
 /** An option whose value is text. */
-export function textOption(path: string, placeholder: string) {
-  return z.string().optional().meta(metaOf(path, placeholder));
+export function textOption(path: string, placeholder: string, settings?: readonly Setting[]) {
+  return z.string().optional().meta(metaOf(path, placeholder, settings));
 }
 
 /** An option whose value is a path. */
-export function fileOption(path: string, placeholder: string) {
-  return z.string().optional().meta({ ...metaOf(path, placeholder), completes: "files" });
+export function fileOption(path: string, placeholder: string, settings?: readonly Setting[]) {
+  const meta = metaOf(path, placeholder, settings);
+  return z.string().optional().meta({ ...meta, completes: "files" });
 }
 
 /** An option whose value is a whole number. */
@@ -44,8 +46,8 @@ export function numberOption(path: string) {
 }
 
 /** An option that may be repeated. */
-export function listOption(path: string, placeholder: string) {
-  return z.array(z.string()).optional().meta(metaOf(path, placeholder));
+export function listOption(path: string, placeholder: string, settings?: readonly Setting[]) {
+  return z.array(z.string()).optional().meta(metaOf(path, placeholder, settings));
 }
 
 /** Options of a node, for commands that run one. */
@@ -60,15 +62,21 @@ export const nodeOptions = {
   alias: listOption("dns.aliases", "NAME"),
 };
 
+/** Where a coordinator's settings stand: in a peer file below `coordinator`, else at the top. */
+export type CoordinatorPrefix = "coordinator." | "";
+
 /** Options of a coordinator, for commands that run one. */
-export const coordinatorOptions = {
-  listen: textOption("coordinator.listen", "HOST:PORT"),
-  publicHost: listOption("coordinator.public_hosts", "HOST"),
-  cidr: textOption("coordinator.mesh_cidr", "CIDR"),
-  dataDir: fileOption("coordinator.data_dir", "DIR"),
-  cert: fileOption("coordinator.certificate", "FILE"),
-  key: fileOption("coordinator.certificate_key", "FILE"),
-};
+export function coordinatorOptions(prefix: CoordinatorPrefix) {
+  const settings = prefix === "" ? SERVER : PEER;
+  return {
+    listen: textOption(`${prefix}listen`, "HOST:PORT", settings),
+    publicHost: listOption(`${prefix}public_hosts`, "HOST", settings),
+    cidr: textOption(`${prefix}mesh_cidr`, "CIDR", settings),
+    dataDir: fileOption(`${prefix}data_dir`, "DIR", settings),
+    cert: fileOption(`${prefix}certificate`, "FILE", settings),
+    key: fileOption(`${prefix}certificate_key`, "FILE", settings),
+  };
+}
 
 type Flags = Record<string, FlagValue>;
 
@@ -86,10 +94,10 @@ export function nodeFlags(
   });
 }
 
-/** Settings that {@link coordinatorOptions} gave; `prefix` is `coordinator.` in a peer file. */
+/** Settings that {@link coordinatorOptions} gave. */
 export function coordinatorFlags(
-  input: z.infer<z.ZodObject<typeof coordinatorOptions>>,
-  prefix: "" | "coordinator.",
+  input: z.infer<z.ZodObject<ReturnType<typeof coordinatorOptions>>>,
+  prefix: CoordinatorPrefix,
   { host }: CommandContext,
 ): Flags {
   // Paths on the command line start at the working directory, unlike those in a file.

@@ -6,7 +6,6 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { PATHS } from "../core/control/envelope.ts";
 import {
@@ -46,7 +45,7 @@ export interface Env {
 
 /** Builds the app. */
 export function createApp(options: AppOptions): Hono<Env> {
-  const { service, ca, version, log, moment, publish } = options;
+  const { service, ca, log, moment, publish } = options;
   const limiter = new RateLimiter(REQUEST_LIMIT);
   const app = new Hono<Env>();
   const done = <T>({ reply, events }: Answer<T>): T => {
@@ -56,10 +55,10 @@ export function createApp(options: AppOptions): Hono<Env> {
 
   app.onError((error, c) => problem(error, c, log));
   app.notFound((c) => problem(new MeshError("usage", `Cannot find ${c.req.path}`), c, log));
-  app.use(bodyLimit({
-    maxSize: MAX_REQUEST_BYTES,
-    onError: (c) => problem(new MeshError("protocol-invalid", "Cannot read: too long"), c, log),
-  }));
+  app.use(async (c, next) => {
+    checkLength(c.req.method, c.req.header("content-length"));
+    await next();
+  });
   app.use("/api/*", async (c, next) => {
     const source = sourceKey(c.env.incoming?.socket.remoteAddress ?? "");
     if (!limiter.take(source, moment().now)) {
@@ -71,14 +70,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     await next();
   });
 
-  app.get(PATHS.health, (c) => {
-    const { meshId } = service.state;
-    const health: Health = { status: "ok", version, meshId, time: moment().wallTime };
-    return c.json(health);
-  });
-  app.get(PATHS.caCertificate, (c) => {
-    return c.body(ca.certificate, 200, { "content-type": "application/x-pem-file" });
-  });
+  addPublicRoutes(app, options);
   app.post(PATHS.challenge, async (c) => {
     const request = parseJson(ChallengeRequest, await c.req.text(), "request for a challenge");
     return c.json(service.challenge(request, moment()));
@@ -113,6 +105,25 @@ export function createApp(options: AppOptions): Hono<Env> {
   return app;
 }
 
+/** What needs no signature. */
+function addPublicRoutes(app: Hono<Env>, { service, ca, version, moment }: AppOptions): void {
+  app.get(PATHS.health, (c) => {
+    const { meshId } = service.state;
+    const health: Health = { status: "ok", version, meshId, time: moment().wallTime };
+    return c.json(health);
+  });
+  app.get(PATHS.caCertificate, (c) => {
+    return c.body(ca.certificate, 200, { "content-type": "application/x-pem-file" });
+  });
+}
+
+/** Refuses bodies that are too long, or that do not say how long they are, before reading them. */
+function checkLength(method: string, length: string | undefined): void {
+  const isBodiless = method === "GET" || method === "HEAD";
+  if (isBodiless ? Number(length ?? 0) === 0 : Number(length) <= MAX_REQUEST_BYTES) return;
+  throw new MeshError("protocol-invalid", `Cannot read request: ${length ?? "no"} bytes announced`);
+}
+
 async function envelopeOf(c: Context<Env>): Promise<Envelope> {
   return parseJson(Envelope, await c.req.text(), "signed request");
 }
@@ -122,7 +133,9 @@ function problem(error: unknown, c: Context<Env>, log: Log): Response {
   if (!(error instanceof MeshError)) {
     log("error", "Request failed", { path: c.req.path, why: errorMessage(error) });
   }
-  const known = error instanceof MeshError ? error : new MeshError("internal", "Internal error");
+  const known = error instanceof MeshError
+    ? error
+    : new MeshError("internal", "Cannot answer: internal error");
   const status = ERRORS[known.code].http as ContentfulStatusCode;
   const body = {
     type: `urn:tunnelmesh:error:${known.code}`,

@@ -25,12 +25,20 @@ function setName(path: string): string {
   return path.split(" ").slice(1).join("-");
 }
 
-/** `deno.json` with these sets; everything else in it stays. */
+/** `deno.json` with these sets at its end; everything else in it stays as it is. */
 async function manifest(sets: Readonly<Record<string, PermissionSet>>): Promise<string> {
   const current = currentText("deno.json");
-  const parsed = JSON.parse(current);
-  if (JSON.stringify(parsed.permissions) === JSON.stringify(sets)) return current;
-  return await formatted(JSON.stringify({ ...parsed, permissions: sets }, null, 2));
+  if (JSON.stringify(JSON.parse(current).permissions) === JSON.stringify(sets)) return current;
+  const others = current.replace(/,\n {2}"permissions": \{[\s\S]*?\n {2}\}/, "");
+  const lines = Object.entries(sets).map(([name, set]) => `"${name}": {\n${setLines(set)}\n}`);
+  const block = `,\n"permissions": {\n${lines.join(",\n")}\n}\n}\n`;
+  return await formatted(others.replace(/\s*\}\s*$/, block));
+}
+
+function setLines(set: PermissionSet): string {
+  return Object.entries(set).map(([kind, grant]) =>
+    `"${kind}": ${grant === true ? "true" : `[${grant.map((item) => `"${item}"`).join(", ")}]`}`
+  ).join(",\n");
 }
 
 /** JSON as `deno fmt` writes it, so that the format check stays quiet. */

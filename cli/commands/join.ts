@@ -58,7 +58,7 @@ export const join = defineCommand({
     }
     const file = tokenFile === undefined ? undefined : absolutePath(context.host, tokenFile);
     const files = await context.config();
-    const loaded = files.loadPeer({
+    const loaded = await files.loadPeer({
       ...nodeFlags(input),
       ...given({
         "server": [url === undefined ? "--server" : "URL", url ?? server],

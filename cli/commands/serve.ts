@@ -12,7 +12,7 @@ import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
 import type { NodeRunOptions } from "../run_options.ts";
 import { COORDINATOR_PERMISSIONS, NODE_PERMISSIONS, surroundingsOf } from "../start.ts";
 
-const Input = z.strictObject(coordinatorOptions);
+const Input = z.strictObject(coordinatorOptions(""));
 
 export const serve = defineCommand({
   name: "serve",
@@ -76,5 +76,5 @@ async function load(
   input: z.infer<typeof Input>,
   context: CommandContext,
 ): Promise<LoadedConfig<ServerConfig>> {
-  return (await context.config()).loadServer(coordinatorFlags(input, "", context));
+  return await (await context.config()).loadServer(coordinatorFlags(input, "", context));
 }

@@ -32,7 +32,7 @@ export const up = defineCommand({
   ],
   input: z.strictObject({
     ...nodeOptions,
-    ...coordinatorOptions,
+    ...coordinatorOptions("coordinator."),
     foreground: z.boolean().default(false).meta({
       description: "Stay in the foreground, which it always does; for service files",
     }),
@@ -40,7 +40,7 @@ export const up = defineCommand({
   permissions: NODE_PERMISSIONS,
   async run(input, context) {
     const files = await context.config();
-    const loaded = files.loadPeer({
+    const loaded = await files.loadPeer({
       ...nodeFlags(input),
       ...coordinatorFlags(input, "coordinator.", context),
     });

@@ -26,7 +26,7 @@ declare module "zod" {
     unavailable?: string;
     /** Dotted path of the setting that this key is another spelling of. */
     aliasFor?: string;
-    /** Environment variable, when not `TUNNELMESH_` and the path in capitals. */
+    /** Environment variable of a setting at the top, when not `TUNNELMESH_` and its name. */
     env?: string;
     /** What happens when it is absent, where a default value cannot say it. */
     whenAbsent?: string;

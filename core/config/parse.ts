@@ -11,7 +11,6 @@ import { normalisePeer, normaliseServer } from "./normalise.ts";
 import { problemsOf, withoutAliases } from "./problems.ts";
 import { PeerFile, ServerFile, type Setting, settingsOf } from "./schema.ts";
 import {
-  type ConfigText,
   environmentSource,
   flagSource,
   type FlagValue,
@@ -21,13 +20,13 @@ import {
   type Tree,
   valueAt,
   variableOf,
-  yamlSource,
 } from "./source.ts";
 import { unavailableWarnings } from "./unavailable.ts";
 
 /** Everything that a configuration is made of. */
 export interface ConfigSources {
-  readonly file: ConfigText | null;
+  /** The configuration file, read. */
+  readonly file: Source | null;
   /** The process's environment; only `TUNNELMESH_*` is looked at. */
   readonly env: Readonly<Record<string, string>>;
   /** Values from the command line by dotted path, e.g. `tun.mtu`. */
@@ -63,7 +62,7 @@ export function parseServerConfig(sources: ConfigSources): ParsedConfig<ServerCo
 
 function parse<Schema extends z.ZodObject>(schema: Schema, sources: ConfigSources) {
   const settings = settingsOf(schema);
-  const file = sources.file ? yamlSource(sources.file) : null;
+  const { file } = sources;
   const layers: Source[] = [
     ...(file ? [file] : []),
     environmentSource(settings, sources.env),

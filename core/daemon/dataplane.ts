@@ -116,7 +116,10 @@ export class DataPlane {
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      const error = new MeshError("internal", `Packet worker ${role} failed: ${event.message}`);
+      const error = new MeshError(
+        "internal",
+        `Cannot go on: packet worker ${role} failed: ${event.message}`,
+      );
       started.reject(error);
       stopped.resolve();
       this.#events.failed(error);

@@ -40,7 +40,11 @@ interface Route {
   readonly method: "GET" | "POST";
   /** Whether it changes nothing, and so is offered to every local user. */
   readonly isReadOnly: boolean;
-  handle(actions: LocalApiActions, request: Request, url: URL): Promise<Response> | Response;
+  handle(
+    actions: LocalApiActions,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Response> | Response;
 }
 
 const ROUTES: Readonly<Record<string, Route>> = {
@@ -52,16 +56,16 @@ const ROUTES: Readonly<Record<string, Route>> = {
   "/v1/resolve": {
     method: "GET",
     isReadOnly: true,
-    handle: (actions, _request, url) =>
-      Response.json(actions.resolve(url.searchParams.get("name") ?? "")),
+    handle: (actions, request) => {
+      const name = new URL(request.url).searchParams.get("name") ?? "";
+      return Response.json(actions.resolve(name));
+    },
   },
   "/v1/ping": {
     method: "POST",
     isReadOnly: true,
-    handle: async (actions, request) => {
-      const body = await parseBody(request, PingRequest);
-      return lines(actions.ping(body, request.signal));
-    },
+    handle: async (actions, request, signal) =>
+      lines(actions.ping(await parseBody(request, PingRequest), signal)),
   },
   "/v1/dns/doctor": {
     method: "GET",
@@ -164,8 +168,7 @@ export class LocalApi {
           hint: "Run the command as the daemon's user, for example with sudo",
         });
       }
-      const signal = AbortSignal.any([request.signal, this.#abort.signal]);
-      return await route.handle(actions, new Request(request, { signal }), url);
+      return await route.handle(actions, request, this.#abort.signal);
     } catch (error) {
       return problem(error);
     }

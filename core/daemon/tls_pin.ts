@@ -54,7 +54,10 @@ export function request(
   },
 ): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  const { method, headers = {}, body, tls } = init;
+  const { method, body, tls } = init;
+  const headers = { ...init.headers };
+  // Without it node sends chunks, which the coordinator does not take.
+  if (body !== undefined) headers["content-length"] = `${new TextEncoder().encode(body).length}`;
   const sent = https.request(url, { ...tls, method, headers, agent: false }, (response) => {
     const chunks: Uint8Array[] = [];
     let size = 0;
@@ -89,7 +92,7 @@ export async function fetchPinnedCa(url: string, pin: Uint8Array): Promise<strin
     const digest = await crypto.subtle.digest("SHA-256", derOf(body, url));
     if (equalConstantTime(new Uint8Array(digest), pin)) return body;
   }
-  throw untrusted(url, "its CA is not the one that the token names");
+  throw untrusted(url, "its CA certificate is not the one that the token names");
 }
 
 function derOf(pem: string, url: string): Uint8Array<ArrayBuffer> {

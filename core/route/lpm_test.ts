@@ -1,3 +1,7 @@
+/**
+ * Does the route table find the longest prefix, whatever it holds?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { parseIp, parsePrefix, prefixContains } from "../ip.ts";
 import { SeededRandom } from "../random.ts";

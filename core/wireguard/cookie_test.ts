@@ -1,3 +1,7 @@
+/**
+ * Are macs and cookies accepted from the right address for the right time, and only then?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../random.ts";
 import { CookieChecker, CookieJar, hasValidMac1, mac1KeyOf } from "./cookie.ts";

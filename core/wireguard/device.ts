@@ -5,8 +5,10 @@
  * machine answers with keypairs to install and messages to transmit. Per-peer state and its
  * transitions are in `peer.ts`; here messages find their peer.
  *
- * A received initiation does not end one that is under way: when two ends start at once, both
- * handshakes complete and either keypair works, so crossing loses nothing.
+ * Crossing: an initiation that comes while this end's own is under way is answered, and both may
+ * complete; `keypairs.ts` settles which session stays. Nothing is lost meanwhile.
+ *
+ * Not here: sealing, opening, replay windows, allowed IPs (`core/dataplane`).
  * @module
  */
 import { assert, unreachable } from "../assert.ts";

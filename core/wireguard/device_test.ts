@@ -1,3 +1,7 @@
+/**
+ * Does a pair of devices do what the WireGuard paper says, in the second that it says it?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { toHex } from "../bytes.ts";
 import { FakeNode, FakeWire, type WireOptions } from "./fake.ts";

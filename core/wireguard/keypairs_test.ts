@@ -1,3 +1,7 @@
+/**
+ * Is each keypair in the right role and slot for as long as it should be?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { SeededRandom } from "../random.ts";
 import type { DeviceEffect } from "./events.ts";
@@ -59,7 +63,7 @@ Deno.test("Keypairs never takes a slot that an initiation under way holds", () =
 });
 
 Deno.test("Keypairs promotes next when it is used, once", () => {
-  const { keypairs, effects, adopt, offer } = subject(true);
+  const { keypairs, effects, adopt, offer } = subject(false);
   const first = adopt(0);
   const next = offer(1);
   assert.equal(keypairs.current!.localIndex, first);

@@ -1,3 +1,7 @@
+/**
+ * Do the layouts and codecs of messages agree with the WireGuard paper?
+ * @module
+ */
 import assert from "node:assert/strict";
 import {
   COOKIE,

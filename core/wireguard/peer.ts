@@ -207,8 +207,11 @@ export class Peer {
     // The session is fresh: an initiation of this end that crossed it has become needless.
     this.#abandon();
     this.#timers.anythingReceived(now);
+    // An initiator confirms at once, so this is a round trip too, from response to confirmation.
+    const rttMs = this.#lastHandshakeAt === null ? null : now - this.#lastHandshakeAt;
+    if (rttMs !== null && rttMs < REKEY_TIMEOUT) this.#rtt = { ms: rttMs, at: now };
     const endpoint = this.#endpoint!;
-    effects.push({ type: "session-up", peer: this.slot, rttMs: null, endpoint });
+    effects.push({ type: "session-up", peer: this.slot, rttMs, endpoint });
     return effects;
   }
 

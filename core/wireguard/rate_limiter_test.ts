@@ -1,3 +1,7 @@
+/**
+ * Does the limiter let through its rate, and remember no more than it may?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { MAX_ADDRESSES, RateLimiter } from "./rate_limiter.ts";
 

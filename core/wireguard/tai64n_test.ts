@@ -1,3 +1,7 @@
+/**
+ * Are timestamps encoded as TAI64N, and do they only grow?
+ * @module
+ */
 import assert from "node:assert/strict";
 import { toHex } from "../bytes.ts";
 import { encodeTai64n, isNewer, TimestampSource } from "./tai64n.ts";

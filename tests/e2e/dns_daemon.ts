@@ -1,0 +1,49 @@
+/**
+ * The resolver part of a node alone, run by tests inside a machine of the lab: an interface with a mesh address, the
+ * DNS server, the system's settings.
+ *
+ * Usage: dns_daemon.ts ADDRESS STATE_DIR. Prints `ready MODE`, then a line of JSON (`{ report, findings }`) for each line that it
+ * reads: `report` or `doctor`. Puts everything back on SIGTERM.
+ * @module
+ */
+import { examineDns } from "../../core/daemon/dns_doctor.ts";
+import { startDnsServer } from "../../core/daemon/dns_server.ts";
+import { Zone } from "../../core/dns/zone.ts";
+import { parsePrefix } from "../../core/ip.ts";
+import { createSystemDns } from "../../core/platform/linux/dns.ts";
+
+const [address, stateDir] = Deno.args as [string, string];
+const interfaceName = "tm0";
+const addresses = [address];
+const log = (message: string) => console.error(message);
+
+const zone = new Zone();
+zone.setRanges([parsePrefix("172.30.0.0/16")!]);
+zone.setNodes([
+  { name: "self", aliases: [], addresses: [address] },
+  { name: "other", aliases: ["www.shop"], addresses: ["172.30.0.77", "fd00::77"] },
+], ["self"]);
+
+await Deno.mkdir(stateDir, { recursive: true });
+const { reverseZones } = zone;
+const system = await createSystemDns({ interfaceName, addresses, reverseZones, stateDir, log });
+const server = startDnsServer({ zone, addresses, upstreams: () => system.upstreams(), log });
+await system.apply();
+console.log(`ready ${system.mode}`);
+
+Deno.addSignalListener("SIGTERM", async () => {
+  await system.restore();
+  await server.close();
+  Deno.exit(0);
+});
+
+const decoder = new TextDecoder();
+for await (const chunk of Deno.stdin.readable) {
+  for (const line of decoder.decode(chunk).trim().split("\n")) {
+    const report = system.report();
+    const findings = line === "doctor"
+      ? await examineDns({ name: "self", addresses, interfaceName, server, system: report })
+      : [];
+    console.log(JSON.stringify({ report, findings }));
+  }
+}
