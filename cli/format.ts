@@ -18,6 +18,11 @@ export function formatBytes(bytes: number): string {
   return `${unit > 0 && value < 9.95 ? value.toFixed(1) : value.toFixed(0)} ${BYTE_UNITS[unit]}`;
 }
 
+/** The same in a table's few columns, as `ls -h` does: `0`, `1.2M`, `34G`. */
+export function formatBytesShort(bytes: number): string {
+  return formatBytes(bytes).replace(/ B$/, "").replace(/ (.)iB$/, "$1");
+}
+
 /** `0s`, `41s`, `2m`, `2h 14m`, `3d 4h`. */
 export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -91,16 +96,23 @@ export function formatTable(
   const widths = columns.map((_, i) =>
     Math.max(...[head, ...rows].map((row) => visibleWidth(row[i]!)))
   );
-  let excess = widths.reduce((sum, each) => sum + each + 2, -2) - width;
-  columns.forEach(({ shrinksTo }, i) => {
-    if (shrinksTo === undefined || excess <= 0) return;
-    const taken = Math.min(excess, Math.max(0, widths[i]! - shrinksTo));
-    widths[i]! -= taken;
-    excess -= taken;
-  });
+  shrink(columns, widths, widths.reduce((sum, each) => sum + each + 2, -2) - width);
   return [head, ...rows].map((row) =>
     row.map((cell, i) => fit(cell, widths[i]!, columns[i]!.align ?? "left")).join("  ").trimEnd()
   );
+}
+
+/** Takes `excess` characters from the columns that allow it, from the widest first. */
+function shrink(columns: readonly Column[], widths: number[], excess: number): void {
+  for (let left = excess; left > 0; left--) {
+    let widest = -1;
+    columns.forEach(({ shrinksTo }, i) => {
+      if (shrinksTo === undefined || widths[i]! <= shrinksTo) return;
+      if (widest < 0 || widths[i]! > widths[widest]!) widest = i;
+    });
+    if (widest < 0) return;
+    widths[widest]!--;
+  }
 }
 
 function fit(cell: string, width: number, align: "left" | "right"): string {
@@ -123,14 +135,20 @@ export function shorten(text: string, width: number): string {
     .join("");
 }
 
-/** Breaks prose into lines of at most `width` characters; line breaks in it are kept. */
-export function wrapText(text: string, width: number): string[] {
+/** Breaks prose into lines of at most `maxWidth` characters; line breaks in it are kept. */
+export function wrapText(text: string, maxWidth: number): string[] {
   return text.split("\n").flatMap((paragraph) => {
     const lines: string[] = [];
+    let width = 0;
     for (const word of paragraph.split(" ")) {
-      const last = lines.at(-1);
-      if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-      else lines[lines.length - 1] = `${last} ${word}`;
+      const length = visibleWidth(word);
+      if (lines.length === 0 || width + 1 + length > maxWidth) {
+        lines.push(word);
+        width = length;
+      } else {
+        lines[lines.length - 1] += ` ${word}`;
+        width += 1 + length;
+      }
     }
     return lines;
   });

@@ -33,7 +33,12 @@ export class Output {
     return this.#options.isJson;
   }
 
-  /** Characters per line; prose is wrapped at 100 even where the terminal is wider. */
+  /** Characters per line of tables and facts; infinite where the output is no terminal. */
+  get columns(): number {
+    return this.#options.columns ?? Infinity;
+  }
+
+  /** Characters per line of prose: 100 at most, even where the terminal is wider. */
   get width(): number {
     return Math.min(100, this.#options.columns ?? 80);
   }
@@ -71,7 +76,7 @@ export class Output {
 
   /** Lines of a table that fits the terminal, its head dimmed. */
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
-    const [head, ...body] = formatTable(columns, rows, this.#options.columns ?? Infinity);
+    const [head, ...body] = formatTable(columns, rows, this.columns);
     return [this.dim(head!), ...body];
   }
 

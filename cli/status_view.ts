@@ -12,10 +12,12 @@ import {
   type Column,
   formatAge,
   formatBytes,
+  formatBytesShort,
   formatCount,
   formatMeasured,
   formatRtt,
   formatShare,
+  wrapText,
 } from "./format.ts";
 import type { Output } from "./output.ts";
 
@@ -44,8 +46,14 @@ export function* statusLines(report: StatusReport, out: Output): Generator<strin
   if (report.peers.length > 0) yield* pathTable(report.peers, out);
 }
 
+const LABEL_WIDTH = 11;
+
 function* facts(rows: readonly (readonly string[])[], out: Output): Generator<string> {
-  for (const [label, text] of rows) yield `${out.dim(label!.padEnd(11))}  ${text}`;
+  for (const [label, text] of rows) {
+    const [first, ...more] = wrapText(text!, out.columns - LABEL_WIDTH - 2);
+    yield `${out.dim(label!.padEnd(LABEL_WIDTH))}  ${first}`;
+    for (const line of more) yield `${" ".repeat(LABEL_WIDTH + 2)}${line}`;
+  }
 }
 
 function daemonText({ version, pid, uptimeMs, context }: StatusReport): string {
@@ -80,13 +88,13 @@ function dropsText(drops: Readonly<Record<string, number>>): string {
 }
 
 const PATH_COLUMNS: readonly Column[] = [
-  { title: "Peer", shrinksTo: 8 },
-  { title: "Path", shrinksTo: 15 },
+  { title: "Peer", shrinksTo: 9 },
+  { title: "Path", shrinksTo: 21 },
   { title: "RTT", align: "right" },
   { title: "Loss", align: "right" },
-  { title: "Handshake", align: "right" },
+  { title: "Keys", align: "right" },
   { title: "Sent", align: "right" },
-  { title: "Received", align: "right" },
+  { title: "Recv", align: "right" },
 ];
 
 /** How each peer is reached, with what was measured. */
@@ -97,8 +105,8 @@ function pathTable(peers: readonly PeerReport[], out: Output): string[] {
     formatMeasured(peer.rtt, formatRtt),
     formatMeasured(peer.loss, formatShare),
     ago(peer.lastHandshakeAgeMs),
-    formatBytes(peer.bytesSent),
-    formatBytes(peer.bytesReceived),
+    formatBytesShort(peer.bytesSent),
+    formatBytesShort(peer.bytesReceived),
   ]);
   return out.table(PATH_COLUMNS, rows);
 }
@@ -133,10 +141,10 @@ export function stateText({ session, online }: PeerReport, out: Output): string 
 
 /** Columns of `tunnelmesh peers`. */
 export const PEER_COLUMNS: readonly Column[] = [
-  { title: "Peer", shrinksTo: 8 },
+  { title: "Peer", shrinksTo: 9 },
   { title: "Address" },
   { title: "State" },
-  { title: "Endpoint", shrinksTo: 15 },
+  { title: "Endpoint", shrinksTo: 17 },
   { title: "RTT", align: "right" },
   { title: "Also named", shrinksTo: 12 },
 ];

@@ -4,7 +4,7 @@
  * It stands outside the pure core because the YAML parser looks at the environment.
  * @module
  */
-import { isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml";
+import { isMap, isNode, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, Node } from "yaml";
 import { isTree, type Path, type Source, type Tree } from "../core/config/source.ts";
 import { MeshError } from "../core/errors.ts";
@@ -33,7 +33,10 @@ export function yamlSource(file: ConfigText): Source {
   try {
     value = document.toJS({ maxAliasCount: 100 });
   } catch (cause) {
-    throw malformed(`${file.name}:1:1`, cause instanceof Error ? cause.message : "bad alias");
+    throw malformed(
+      place(offsetOfAlias(document)),
+      cause instanceof Error ? cause.message : "bad alias",
+    );
   }
   if (value !== null && value !== undefined && !isTree(value)) {
     throw malformed(
@@ -53,6 +56,20 @@ function malformed(where: string, message: string): MeshError {
   return new MeshError("config-invalid", `Cannot read configuration: ${where}: ${reason}`, {
     hint: "The file must be YAML: one `key: value` per line, nested keys indented by spaces",
   });
+}
+
+/** Offset of the first alias that stands for nothing, or else of the first one. */
+function offsetOfAlias(document: Document): number {
+  let offset: number | undefined;
+  visit(document, {
+    Alias(_key, alias) {
+      offset ??= alias.range?.[0];
+      if (alias.resolve(document) !== undefined) return undefined;
+      offset = alias.range?.[0];
+      return visit.BREAK;
+    },
+  });
+  return offset ?? 0;
 }
 
 /** Offset of the key at `path`, or of the item where the path ends in an index. */

@@ -10,7 +10,8 @@ export const status = defineCommand({
   summary: "Show this node, its coordinator and the path to each peer",
   description:
     "Every measured figure carries its age in brackets. LOSS is the share of inbound packets " +
-    "that never came, HANDSHAKE how long ago the keys were last agreed.",
+    "that never came, KEYS how long ago the last handshake agreed on the keys in use. A peer " +
+    "without traffic is idle: its session is made when a packet wants it.",
   examples: [
     { command: "tunnelmesh status", meaning: "Facts about the active context's node" },
     { command: "tunnelmesh status --context work", meaning: "The same for another mesh" },

@@ -275,7 +275,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       const connection = this.#presence.get(event.id)?.connection ?? null;
       this.#presence.delete(event.id);
       if (connection === null) continue;
-      this.#refuse(connection, new MeshError("peer-unknown", "This node has left the mesh"), now);
+      const message = "Cannot keep the connection: the node has left the mesh";
+      this.#refuse(connection, new MeshError("peer-unknown", message), now);
     }
   }
 

@@ -15,7 +15,7 @@ import { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import type { Identity } from "../identity/keys.ts";
-import { type Endpoint, formatEndpoint, parseEndpoint, parsePrefix } from "../ip.ts";
+import { type Endpoint, formatEndpoint, formatPrefix, parseEndpoint, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type StaticPeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
@@ -111,6 +111,7 @@ export class Daemon {
         addresses: addresses.map((address) =>
           `${address}/${(address.includes(":") ? prefix6 : cidr4).split("/")[1]}`
         ),
+        routes: options.staticPeers.flatMap(({ allowedIps }) => allowedIps.map(formatPrefix)),
       });
       if (daemon.plane.udpPort !== options.udpPort) {
         await options.state.writeText("port", `${daemon.plane.udpPort}\n`);

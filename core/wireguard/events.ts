@@ -90,7 +90,7 @@ export type DeviceEffect =
   | {
     readonly type: "session-up";
     readonly peer: PeerSlot;
-    /** Initiation to response, for the initiator. */
+    /** Initiation to response for the initiator, response to first use for the other; or null. */
     readonly rttMs: number | null;
     readonly endpoint: Endpoint;
   }

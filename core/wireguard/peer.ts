@@ -10,6 +10,7 @@
  * | unreachable | 90 s of initiations brought no answer; the next packet tries again |
  * @module
  */
+import { toHex } from "../bytes.ts";
 import type { Endpoint } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import type { HandshakeState } from "../noise/handshake_state.ts";
@@ -98,7 +99,7 @@ export class Peer {
     this.#options = options;
     this.#context = context;
     this.#jar = new CookieJar(options.publicKey);
-    const isPreferred = compareBytes(context.own.publicKey, options.publicKey) > 0;
+    const isPreferred = toHex(context.own.publicKey) > toHex(options.publicKey);
     this.#keypairs = new Keypairs(slot, isPreferred);
     this.#timers = new SessionTimers(options.persistentKeepaliveMs ?? 0, context.random);
     this.#candidates = options.endpoints;
@@ -166,26 +167,23 @@ export class Peer {
 
   dataSent(now: Millis): DeviceEffect[] {
     this.#timers.dataSent(now);
-    const isInitiator = this.#keypairs.current?.isInitiator ?? false;
-    return this.#rekeyAfter(isInitiator ? 0 : RESPONDER_REKEY_DELAY, now);
+    return this.#rekeyAfter(now, 0, RESPONDER_REKEY_DELAY);
   }
 
   dataReceived(now: Millis): DeviceEffect[] {
     this.#timers.dataReceived(now);
-    this.#endpointProvenAt = now;
-    if (!this.#keypairs.current?.isInitiator) return [];
-    return this.#rekeyAfter(RECEIVER_REKEY_DELAY, now);
+    return this.#heard(now);
   }
 
+  /** A transport message too: a session of keepalives only is rekeyed in time. */
   keepaliveSent(now: Millis): DeviceEffect[] {
     this.#timers.anythingSent(now);
-    return [];
+    return this.#rekeyAfter(now, 0);
   }
 
   keepaliveReceived(now: Millis): DeviceEffect[] {
     this.#timers.anythingReceived(now);
-    this.#endpointProvenAt = now;
-    return [];
+    return this.#heard(now);
   }
 
   /** A packet waits for a keypair. */
@@ -318,10 +316,17 @@ export class Peer {
     return this.#pending ? "handshaking" : "down";
   }
 
-  #rekeyAfter(delay: Millis, now: Millis): DeviceEffect[] {
+  #heard(now: Millis): DeviceEffect[] {
+    this.#endpointProvenAt = now;
+    return this.#rekeyAfter(now, RECEIVER_REKEY_DELAY);
+  }
+
+  /** Starts a handshake when the key is so much older than the rekey interval. */
+  #rekeyAfter(now: Millis, asInitiator: Millis, asResponder: Millis = NEVER): DeviceEffect[] {
     const current = this.#keypairs.current;
-    const isDue = current !== null &&
-      now - current.createdAt >= this.#context.rekeyAfterMs + delay;
+    if (!current) return [];
+    const delay = current.isInitiator ? asInitiator : asResponder;
+    const isDue = now - current.createdAt >= this.#context.rekeyAfterMs + delay;
     return isDue ? this.initiate(now) : [];
   }
 
@@ -391,12 +396,4 @@ export class Peer {
     const slot = slotOf(keypair.localIndex);
     return { type: "install-keypair", keypair: { ...keypair, peer: this.slot, slot, role } };
   }
-}
-
-/** Negative, zero or positive, like the first byte that differs. */
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < a.length; i++) {
-    if (a[i] !== b[i]) return a[i]! - b[i]!;
-  }
-  return 0;
 }

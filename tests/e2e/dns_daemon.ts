@@ -15,7 +15,6 @@ import { createSystemDns } from "../../core/platform/linux/dns.ts";
 const [address, stateDir] = Deno.args as [string, string];
 const interfaceName = "tm0";
 const addresses = [address];
-const log = (message: string) => console.error(message);
 
 const zone = new Zone();
 zone.setRanges([parsePrefix("172.30.0.0/16")!]);
@@ -23,6 +22,10 @@ zone.setNodes([
   { name: "self", aliases: [], addresses: [address] },
   { name: "other", aliases: ["www.shop"], addresses: ["172.30.0.77", "fd00::77"] },
 ], ["self"]);
+
+function log(message: string): void {
+  console.error(message);
+}
 
 await Deno.mkdir(stateDir, { recursive: true });
 const { reverseZones } = zone;

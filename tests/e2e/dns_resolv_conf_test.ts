@@ -8,7 +8,7 @@ import type { DnsFinding } from "../../core/daemon/api_types.ts";
 import type { SystemDnsReport } from "../../core/platform/types_dns.ts";
 import { labTest } from "../skip.ts";
 import { Namespace, type NamespaceOptions } from "./lab/netns.ts";
-import { must, type Process, run, waitFor } from "./lab/process.ts";
+import { must, type Process, run, spawn, waitFor } from "./lab/process.ts";
 
 const ADDRESS = "172.30.0.5";
 const UPSTREAM = "192.0.2.53";
@@ -168,7 +168,6 @@ labTest({
       await Deno.writeTextFile(`${folder}/resolv.conf`, ORIGINAL);
       const inside = ["ip", "netns", "exec", at.name];
       const [deno, ...args] = [Deno.execPath(), "run", "-A", "--cached-only", "--quiet"];
-      const { spawn } = await import("./lab/process.ts");
       await using daemon = spawn(
         [...inside, deno!, ...args, "tests/e2e/dns_daemon.ts", ADDRESS, `/tmp/${at.name}/state`],
         { input: "" },

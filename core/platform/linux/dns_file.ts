@@ -153,12 +153,10 @@ export class FileDns {
     if (this.isInPlace) {
       await this.#followTarget();
       if (textOf(state) === this.#ourText()) return;
-      state = await this.#settled(state);
     }
+    if (this.#watch !== null && !this.#isFine(state)) state = await this.#settled(state);
     const marker = parseMarker(textOf(state));
-    if (marker === null && this.#settings.isFine(parseResolvConf(textOf(state)).nameservers)) {
-      return await this.#step(state);
-    }
+    if (this.#isFine(state)) return await this.#stepAside(state);
     if (marker !== null && marker.backup !== this.#backupPath) {
       const outcome = await recoverFrom(this.#file, marker.backup, this.#addresses);
       if (outcome === "held") {
@@ -177,8 +175,13 @@ export class FileDns {
     this.#problem = null;
   }
 
-  /** Steps aside: names reach us without our file. */
-  async #step(state: ResolvConfState): Promise<void> {
+  /** Whether names reach this resolver without our file. */
+  #isFine(state: ResolvConfState): boolean {
+    const text = textOf(state);
+    return parseMarker(text) === null && this.#settings.isFine(parseResolvConf(text).nameservers);
+  }
+
+  async #stepAside(state: ResolvConfState): Promise<void> {
     await this.#learn(state);
     if (this.isInPlace) await Deno.remove(this.#backupPath).catch(() => {});
     this.#former = null;
@@ -227,10 +230,13 @@ export class FileDns {
   async #learn(state: ResolvConfState): Promise<void> {
     const { nameservers, settings } = parseResolvConf(textOf(state));
     const all = [...nameservers, ...parseMarker(textOf(state))?.upstreams ?? []];
-    const behindStub = all.some(isStub) ? await this.#settings.stubUpstreams() : [];
+    const needsStub = all.length === 0 || all.some(isStub);
+    const behindStub = needsStub ? await this.#settings.stubUpstreams() : [];
     const others = behindStub.length > 0 ? all.filter((ip) => !isStub(ip)) : all;
-    this.#upstreams = [...new Set([...others, ...behindStub])]
+    const found = [...new Set([...others, ...behindStub])]
       .filter((ip) => !this.#addresses.includes(ip));
+    // A file without nameservers is no reason to forget those that were known.
+    if (found.length > 0) this.#upstreams = found;
     this.#userLines = settings;
   }
 

@@ -5,6 +5,7 @@
  * ones), without a shell, with a time limit, in the C locale.
  * @module
  */
+import { dirname } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
 
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -87,16 +88,35 @@ export async function readProc(path: string): Promise<string | null> {
   return await outputOf("cat", [path]);
 }
 
+/** Ancestors to look at where the first process may not be looked at. */
+const MAX_ANCESTORS = 8;
+
 /**
- * Whether a path is the one that the machine's first process sees while this process is in another network
- * namespace: what it says is about that other network, and writing to it would change it.
+ * Whether a path is the one that the machine itself sees while this process is in another network namespace: what
+ * it says is about that other network, and writing to it would change that. The machine is its first process, or, where
+ * that may not be looked at, the nearest ancestor in another network namespace.
  */
 export async function belongsToOtherNetwork(path: string): Promise<boolean> {
-  const paths = ["/proc/self/ns/net", "/proc/1/ns/net", path, `/proc/1/root${path}`];
-  const text = await outputOf("stat", ["-L", "-c", "%d:%i", ...paths]);
-  if (text === null) return false;
-  const [ownNetwork, firstNetwork, ownFile, firstFile] = text.trim().split("\n");
-  return ownNetwork !== firstNetwork && ownFile === firstFile;
+  const isThere = await Deno.stat(path).then(() => true, () => false);
+  const file = isThere ? path : dirname(path);
+  let pid = 1;
+  for (let i = 0; i <= MAX_ANCESTORS && pid !== 0; i++) {
+    const root = `/proc/${pid}`;
+    const paths = ["/proc/self/ns/net", `${root}/ns/net`, file, `${root}/root${file}`];
+    const text = await outputOf("stat", ["-L", "-c", "%d:%i", ...paths]);
+    const [ownNetwork, network, ownFile, otherFile] = text?.trim().split("\n") ?? [];
+    const isSame = network === ownNetwork;
+    if (text !== null && !isSame) return ownFile === otherFile;
+    if (text !== null && pid === 1) return false;
+    pid = i === 0 ? Deno.ppid : await parentOf(pid);
+  }
+  return false;
+}
+
+/** The parent of a process, 0 when it cannot be told. */
+async function parentOf(pid: number): Promise<number> {
+  const status = await readProc(`/proc/${pid}/status`);
+  return Number(/^PPid:\s*(\d+)$/m.exec(status ?? "")?.[1] ?? 0);
 }
 
 function searchPath(): string {

@@ -14,6 +14,8 @@ export interface InterfaceSettings {
   readonly mtu: number;
   /** Addresses with the length of the mesh prefix, e.g. `172.30.0.5/16`. */
   readonly addresses: readonly string[];
+  /** Further prefixes that lead into the interface, those of plain WireGuard peers. */
+  readonly routes: readonly string[];
 }
 
 /** Room for one burst of TCP; the kernel's default for a TUN is 500 packets. */
@@ -25,18 +27,13 @@ const QUEUE_LENGTH = 1000;
  * @throws {MeshError} `system` with what `ip` said.
  */
 export async function configureInterface(settings: InterfaceSettings): Promise<void> {
-  const { name, mtu, addresses } = settings;
+  const { name, mtu, addresses, routes } = settings;
   await ip(["link", "set", "dev", name, "mtu", `${mtu}`, "txqueuelen", `${QUEUE_LENGTH}`, "up"]);
   for (const address of addresses) {
-    const isIpv6 = address.includes(":");
-    // A kernel without IPv6 still carries the IPv4 mesh.
-    const add = ["address", "add", address, "dev", name, ...(isIpv6 ? ["nodad"] : [])];
-    try {
-      await ip(add);
-    } catch (error) {
-      if (!isIpv6) throw error;
-    }
+    const flags = address.includes(":") ? ["nodad"] : [];
+    await ipOfFamily(address, ["address", "add", address, "dev", name, ...flags]);
   }
+  for (const route of routes) await ipOfFamily(route, ["route", "replace", route, "dev", name]);
 }
 
 /** Prefixes that this machine already routes, other than by default; for choosing a free range. */
@@ -47,6 +44,15 @@ export async function localPrefixes(): Promise<Prefix[]> {
     const prefix = dst === "default" ? null : parsePrefix(dst);
     return prefix ? [prefix] : [];
   });
+}
+
+/** A kernel without IPv6 still carries the IPv4 mesh. */
+async function ipOfFamily(address: string, args: string[]): Promise<void> {
+  try {
+    await ip(args);
+  } catch (error) {
+    if (!address.includes(":")) throw error;
+  }
 }
 
 async function ip(args: string[]): Promise<string> {

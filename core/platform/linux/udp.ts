@@ -161,6 +161,8 @@ const MSG_LENGTH = 56, MMSGHDR = 64, IOVEC = 16, CMSG = 24, NAME = 32;
 const BATCH = 64;
 /** Largest UDP payload over IPv4: 65,535 - 20 - 8. */
 const MAX_GSO_BYTES = 65_507;
+/** What sendmmsg(2) answers when it cannot segment: by kernel version and cause. */
+const REFUSES_GSO: readonly number[] = [ERRNO.EIO, ERRNO.EINVAL, ERRNO.EMSGSIZE];
 const DROP_SEND = DROPS.indexOf("send-failed");
 
 /** Queues sealed datagrams and sends them with as few system calls as may be. */
@@ -175,8 +177,10 @@ export class UdpSender implements DatagramSink {
   readonly #ip = new Uint8Array(16);
   #count = 0;
   #messages = 0;
-  /** Cleared when the kernel refuses segmentation on a route (EIO, EINVAL). */
-  #useGso = true;
+  /** Cleared for good when the device cannot segment. */
+  #mayUseGso = true;
+  /** The queued datagram that the first message begins with. */
+  #start = 0;
 
   /**
    * @param memory Where queued datagrams lie; its last `scratch` bytes are for others', which are
@@ -203,7 +207,8 @@ export class UdpSender implements DatagramSink {
 
   flush(): void {
     if (this.#count === 0) return;
-    this.#build(0);
+    let useGso = this.#mayUseGso;
+    this.#build(0, useGso);
     let sent = 0;
     while (sent < this.#messages) {
       const result = libc().symbols.sendmmsg(
@@ -218,10 +223,12 @@ export class UdpSender implements DatagramSink {
       }
       const errno = libc().errno();
       if (errno === ERRNO.EINTR) continue;
-      if (this.#useGso && (errno === ERRNO.EIO || errno === ERRNO.EINVAL)) {
-        // Segmentation is refused on this route: send the rest, and only the rest, one by one.
-        this.#useGso = false;
-        this.#build(this.#firstOf(sent));
+      if (useGso && REFUSES_GSO.includes(errno)) {
+        // Send the rest, and only the rest, one by one. Segments beyond the MTU of one path
+        // (EMSGSIZE) say nothing about other paths; the other errors do about the device.
+        useGso = false;
+        if (errno !== ERRNO.EMSGSIZE) this.#mayUseGso = false;
+        this.#build(this.#firstOf(sent), useGso);
         sent = 0;
         continue;
       }
@@ -247,16 +254,14 @@ export class UdpSender implements DatagramSink {
     return first;
   }
 
-  #start = 0;
-
   /** Groups the queued datagrams from `start` on into messages. */
-  #build(start: number): void {
+  #build(start: number, useGso: boolean): void {
     this.#start = start;
     this.#messages = 0;
     let i = start;
     while (i < this.#count) {
       let end = i + 1;
-      if (this.#useGso) end = this.#runEnd(i);
+      if (useGso) end = this.#runEnd(i);
       this.#message(i, end);
       i = end;
     }
