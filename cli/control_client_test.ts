@@ -6,9 +6,10 @@ import assert from "node:assert/strict";
 import { type ErrorCode, MeshError } from "../core/errors.ts";
 import { ControlClient } from "./control_client.ts";
 import { FakeDaemon, type FakeReply, STATUS } from "./fake_daemon.ts";
+import { tempDir } from "./testing_host.ts";
 
 function socket(): string {
-  return `${Deno.makeTempDirSync()}/daemon.sock`;
+  return `${tempDir()}/daemon.sock`;
 }
 
 async function rejectsWith(code: ErrorCode, hint: RegExp, promise: Promise<unknown>) {

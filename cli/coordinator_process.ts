@@ -130,6 +130,9 @@ function argumentsOf(options: CoordinatorRunOptions): string[] {
   const { listen, publicHosts, dataDir, cidr4, certificate, logLevel } = options;
   const host = listen.host?.includes(":") ? `[${listen.host}]` : listen.host ?? "";
   return [
+    // Everything is said here: no file that happens to lie about may say otherwise.
+    "--config",
+    "/dev/null",
     "--listen",
     `${host}:${listen.port}`,
     ...publicHosts.flatMap((name) => ["--public-host", name]),

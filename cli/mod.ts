@@ -183,7 +183,8 @@ function contextFor(globals: GlobalOptions, host: Host, out: Output): CommandCon
   });
   const daemon = once(async () => {
     const { ControlClient } = await import("./control_client.ts");
-    return new ControlClient(await socketPath());
+    const { usableSocket } = await import("./sockets.ts");
+    return new ControlClient(usableSocket(await socketPath()));
   });
   return { globals, host, out, commands: loadCommands, contexts, config, socketPath, daemon };
 }

@@ -25,7 +25,10 @@ const COMMAND = defineCommand({
   run: () => Promise.resolve(),
 });
 const SPEC = inputSpecOf(COMMAND);
-const parse = (...words: string[]) => parseArguments(SPEC, words, "tm probe");
+
+function parse(...words: string[]) {
+  return parseArguments(SPEC, words, "tm probe");
+}
 
 const VALUES: [words: string[], values: Record<string, unknown>][] = [
   [["a"], { target: "a" }],

@@ -3,6 +3,7 @@
  * @module
  */
 import type { PeerConfig } from "../core/config/config.ts";
+import { readOnlySocketPath } from "../core/daemon/socket_path.ts";
 import type { GlobalOptions } from "./globals.ts";
 import type { LoadedConfig } from "./config_files.ts";
 import type { Contexts } from "./contexts.ts";
@@ -37,4 +38,19 @@ export function findSocket(
     contexts.get(context);
   }
   return found ?? places[0]!;
+}
+
+/**
+ * The socket that this user may open: the daemon's own, or for a daemon of somebody else the one
+ * beside it that only tells.
+ */
+export function usableSocket(path: string): string {
+  try {
+    const { uid } = Deno.statSync(path);
+    if (Deno.uid() === 0 || uid === Deno.uid()) return path;
+    const readOnly = readOnlySocketPath(path);
+    return exists(readOnly) ? readOnly : path;
+  } catch {
+    return path;
+  }
 }

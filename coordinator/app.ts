@@ -54,7 +54,9 @@ export function createApp(options: AppOptions): Hono<Env> {
   };
 
   app.onError((error, c) => problem(error, c, log));
-  app.notFound((c) => problem(new MeshError("usage", `Cannot find ${c.req.path}`), c, log));
+  app.notFound((c) => {
+    throw new MeshError("name-unknown", `Cannot find ${c.req.path}: there is no such path`);
+  });
   app.use(async (c, next) => {
     checkLength(c.req.method, c.req.header("content-length"));
     await next();
@@ -92,17 +94,27 @@ export function createApp(options: AppOptions): Hono<Env> {
     log("info", "Left", { id: id.data });
     return c.json(reply);
   });
+  addTokenRoutes(app, options);
+  return app;
+}
+
+/** What admins do; which tokens exist matters to nobody who is connected. */
+function addTokenRoutes(app: Hono<Env>, { service, log, moment }: AppOptions): void {
   app.post(PATHS.tokens, async (c) => {
-    return c.json(done(service.createTokenFor(await envelopeOf(c), moment())));
+    const { reply } = service.createTokenFor(await envelopeOf(c), moment());
+    log("info", "Token created", { token: reply.info.id, by: reply.info.createdBy });
+    return c.json(reply);
   });
   app.get(PATHS.tokens, (c) => {
-    const envelope = parseAuthorization(c.req.header("authorization") ?? "");
+    const envelope = parseAuthorization(c.req.header("authorization"));
     return c.json(service.listTokensFor(envelope, moment()));
   });
   app.delete(`${PATHS.tokens}/:id`, async (c) => {
-    return c.json(done(service.revokeTokenFor(c.req.param("id"), await envelopeOf(c), moment())));
+    const id = c.req.param("id");
+    const { reply } = service.revokeTokenFor(id, await envelopeOf(c), moment());
+    log("info", "Token revoked", { token: id });
+    return c.json(reply);
   });
-  return app;
 }
 
 /** What needs no signature. */
@@ -120,8 +132,12 @@ function addPublicRoutes(app: Hono<Env>, { service, ca, version, moment }: AppOp
 /** Refuses bodies that are too long, or that do not say how long they are, before reading them. */
 function checkLength(method: string, length: string | undefined): void {
   const isBodiless = method === "GET" || method === "HEAD";
-  if (isBodiless ? Number(length ?? 0) === 0 : Number(length) <= MAX_REQUEST_BYTES) return;
-  throw new MeshError("protocol-invalid", `Cannot read request: ${length ?? "no"} bytes announced`);
+  const bytes = length === undefined && isBodiless ? 0 : Number(length ?? NaN);
+  if (Number.isNaN(bytes)) {
+    throw new MeshError("protocol-invalid", "Cannot read request: it does not say how long it is");
+  }
+  if (bytes <= (isBodiless ? 0 : MAX_REQUEST_BYTES)) return;
+  throw new MeshError("request-too-large", `Cannot read request: ${bytes} bytes are announced`);
 }
 
 async function envelopeOf(c: Context<Env>): Promise<Envelope> {
@@ -131,7 +147,9 @@ async function envelopeOf(c: Context<Env>): Promise<Envelope> {
 /** Answers a failure. Only a {@link MeshError}'s text may leave; anything else is a bug of ours. */
 function problem(error: unknown, c: Context<Env>, log: Log): Response {
   if (!(error instanceof MeshError)) {
-    log("error", "Request failed", { path: c.req.path, why: errorMessage(error) });
+    const isTheirs = c.req.raw.signal.aborted;
+    const level = isTheirs ? "debug" : "error";
+    log(level, "Request failed", { path: c.req.path, why: errorMessage(error) });
   }
   const known = error instanceof MeshError
     ? error

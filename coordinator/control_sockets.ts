@@ -6,17 +6,26 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 // @ts-types="@types/ws"
 import { type WebSocket, WebSocketServer } from "ws";
-import { MAX_NODE_MESSAGE_LENGTH, type ServerMessage } from "../core/control/messages.ts";
+import { PATHS } from "../core/control/envelope.ts";
+import {
+  MAX_NODE_MESSAGE_LENGTH,
+  MAX_PEERS,
+  type ServerMessage,
+} from "../core/control/messages.ts";
 import { canonicalIp } from "../core/ip.ts";
 import { NEVER } from "../core/machine.ts";
+import type { Log } from "./log.ts";
 import type { ModelEvent } from "./model/apply.ts";
 import type { ControlHub, HubEffect, HubEvent } from "./model/control_hub.ts";
+import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
 import type { Moment } from "./model/service.ts";
 
 /** Bytes that may wait for one connection; a slower reader is dropped and connects again. */
-const MAX_QUEUED_BYTES = 32 << 20;
+const MAX_QUEUED_BYTES = 16 << 20;
 /** Connections at once, greeted or not. */
-const MAX_CONNECTIONS = 20_000;
+const MAX_CONNECTIONS = 2 * MAX_PEERS;
+/** Upgrades of one source: a whole site may come back behind one address at once. */
+const UPGRADE_LIMIT = { burst: 500, perSecond: 50, capacity: 8192 };
 
 /** An event without its time, which is added here. */
 type BareEvent = HubEvent extends infer E ? E extends HubEvent ? Omit<E, "wallTime"> : never
@@ -26,6 +35,8 @@ type BareEvent = HubEvent extends infer E ? E extends HubEvent ? Omit<E, "wallTi
 export class ControlSockets {
   readonly #hub: ControlHub;
   readonly #moment: () => Moment;
+  readonly #log: Log;
+  readonly #limiter = new RateLimiter(UPGRADE_LIMIT);
   readonly #sockets = new Map<number, WebSocket>();
   readonly #server = new WebSocketServer({
     noServer: true,
@@ -36,18 +47,22 @@ export class ControlSockets {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
-  constructor(hub: ControlHub, moment: () => Moment) {
+  constructor(hub: ControlHub, options: { readonly moment: () => Moment; readonly log: Log }) {
     this.#hub = hub;
-    this.#moment = moment;
+    this.#moment = options.moment;
+    this.#log = options.log;
   }
 
-  /** Takes an upgrade request of the control path. */
+  /** Takes a request to upgrade; only the control path has WebSockets. */
   accept(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
-    if (this.#isClosed || this.#sockets.size >= MAX_CONNECTIONS) {
-      socket.destroy();
-      return;
-    }
     const remote = remoteIp(request);
+    if (request.url !== PATHS.control) return decline(socket, "404 Not Found");
+    if (!this.#limiter.take(sourceKey(remote), this.#moment().now)) {
+      return decline(socket, "429 Too Many Requests");
+    }
+    if (this.#isClosed || this.#sockets.size >= MAX_CONNECTIONS) {
+      return decline(socket, "503 Service Unavailable");
+    }
     this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws, remote));
   }
 
@@ -102,7 +117,13 @@ export class ControlSockets {
     if (effect.type === "close") return socket.close();
     let text = texts.get(effect.message);
     if (text === undefined) texts.set(effect.message, text = JSON.stringify(effect.message));
-    if (socket.bufferedAmount > MAX_QUEUED_BYTES) return socket.terminate();
+    if (socket.bufferedAmount > MAX_QUEUED_BYTES) {
+      this.#log("warn", "Dropped a connection that reads too slowly", {
+        connection: effect.connection,
+        queuedBytes: socket.bufferedAmount,
+      });
+      return socket.terminate();
+    }
     socket.send(text);
   }
 
@@ -113,6 +134,11 @@ export class ControlSockets {
     const delay = Math.min(Math.max(0, deadline - this.#moment().now), 2 ** 31 - 1);
     this.#timer = setTimeout(() => this.#handle({ type: "tick" }), Math.ceil(delay));
   }
+}
+
+/** Answers a request to upgrade with a status and closes. */
+function decline(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /** The peer's address, IPv4 unmapped. */

@@ -10,18 +10,19 @@
  *
  * The constraint is on the intermediate, because the coordinator itself is reached by names and
  * addresses outside the mesh. A node's certificate cannot pass for a coordinator's: no node is
- * called `this`. All keys are P-256, the curve that browsers take too. Certificates are valid from a
+ * called `this`, and nodes take only a server whose certificate the root itself signed. All keys are P-256, the curve that browsers take too. Certificates are valid from a
  * day before they are made, so that a machine whose clock is behind still joins.
  * @module
  */
 import "reflect-metadata";
-import { createHash } from "node:crypto";
+import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import * as x509 from "@peculiar/x509";
 import { fromBase64, toHex } from "../core/bytes.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
 import { SUFFIXES } from "../core/ids.ts";
 import { canonicalIp, parsePrefix } from "../core/ip.ts";
+import type { State } from "./model/state.ts";
 import { encodePermitted, NAME_CONSTRAINTS_OID } from "./name_constraints.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -29,6 +30,8 @@ const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
 /** A server certificate that ends sooner is made anew. */
 const RENEW_MS = 90 * DAY_MS;
+/** Before this no clock that was ever set can be. */
+const CLOCK_IS_SET_AFTER = Date.UTC(2025, 0);
 
 x509.cryptoProvider.set(crypto);
 
@@ -46,6 +49,7 @@ interface Authority {
 /** What of a node goes into its certificate. */
 export interface CertificateSubject {
   readonly name: string;
+  readonly aliases: readonly string[];
   readonly addresses: readonly string[];
 }
 
@@ -61,14 +65,24 @@ export class MeshCa {
     this.#nodes = nodes;
   }
 
-  /** Opens the authorities of `dataDir`, making them the first time. */
+  /**
+   * Opens the authorities of `dataDir`, making them for a mesh that `isEmpty`. In any other mesh a
+   * new root would lock out every node, since each pins the old one.
+   * @throws {MeshError} `state-invalid`
+   */
   static async open(
     dataDir: string,
-    mesh: { readonly meshId: string; readonly cidr4: string; readonly prefix6: string },
-    now: number,
+    mesh: Pick<State, "meshId" | "cidr4" | "prefix6">,
+    { now, isEmpty }: { readonly now: number; readonly isEmpty: boolean },
   ): Promise<MeshCa> {
     const name = `CN=TunnelMesh CA ${mesh.meshId.slice(0, 8)}`;
-    const root = await load(dataDir, "ca") ?? await createRoot(dataDir, name, now);
+    const kept = await load(dataDir, "ca");
+    if (!kept && !isEmpty) {
+      throw new MeshError("state-invalid", `Cannot open the mesh's CA: ${dataDir}/ca.crt is gone`, {
+        hint: "Restore ca.crt and ca.key from a backup; the nodes trust no other CA",
+      });
+    }
+    const root = kept ?? await createRoot(dataDir, name, now);
     const nodes = await load(dataDir, "nodes-ca") ?? await createNodesCa(dataDir, root, mesh, now);
     return new MeshCa(dataDir, root, nodes);
   }
@@ -87,7 +101,7 @@ export class MeshCa {
   async server(hosts: readonly string[], now: number): Promise<PemPair> {
     const names = [...new Set([...SUFFIXES.map((suffix) => `this.${suffix}`), ...hosts])];
     const kept = await load(this.#dataDir, "tls");
-    if (kept && isGoodFor(kept.certificate, this.#root.certificate, names, now)) {
+    if (kept && await isGoodFor(kept.certificate, this.#root.certificate, names, now)) {
       return await pemPair(kept);
     }
     const keys = await generateKeys();
@@ -97,7 +111,10 @@ export class MeshCa {
       publicKey: keys.publicKey,
       signingKey: this.#root.key,
       signingAlgorithm: ALGORITHM,
-      extensions: leafExtensions(names, [x509.ExtendedKeyUsage.serverAuth]),
+      extensions: [
+        ...leafExtensions(names, [x509.ExtendedKeyUsage.serverAuth]),
+        ...await keyIdentifiers(keys.publicKey, this.#root.certificate),
+      ],
     });
     return await pemPair(await save(this.#dataDir, "tls", { certificate, key: keys.privateKey }));
   }
@@ -118,18 +135,23 @@ export class MeshCa {
         cause,
       });
     }
+    const labels = [...new Set([subject.name, ...subject.aliases])];
     const names = [
-      ...SUFFIXES.map((suffix) => `${subject.name}.${suffix}`),
+      ...labels.flatMap((label) => SUFFIXES.map((suffix) => `${label}.${suffix}`)),
       ...subject.addresses,
     ];
     const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
     const certificate = await x509.X509CertificateGenerator.create({
-      ...frame(`CN=${subject.name}.${SUFFIXES[0]}`, now, YEAR_MS),
+      // The bare label: a common name has at most 64 characters (RFC 5280 appendix A.1).
+      ...frame(`CN=${subject.name}`, now, YEAR_MS),
       issuer: this.#nodes.certificate.subject,
       publicKey: key,
       signingKey: this.#nodes.key,
       signingAlgorithm: ALGORITHM,
-      extensions: leafExtensions(names, [serverAuth, clientAuth]),
+      extensions: [
+        ...leafExtensions(names, [serverAuth, clientAuth]),
+        ...await keyIdentifiers(key, this.#nodes.certificate),
+      ],
     });
     const chain = [certificate, this.#nodes.certificate];
     return chain.map((each) => each.toString("pem") + "\n").join("");
@@ -138,20 +160,30 @@ export class MeshCa {
 
 /** Reads a certificate that the operator brings. @throws {MeshError} `config-invalid` */
 export function readCertificate(files: { certFile: string; keyFile: string }): PemPair {
-  const read = (path: string) => {
-    try {
-      return readFileSync(path, "utf8");
-    } catch (cause) {
-      throw new MeshError("config-invalid", `Cannot read "${path}": ${errorMessage(cause)}`, {
-        cause,
-        hint: "Name readable PEM files with --cert and --key",
-      });
-    }
-  };
-  return { certificate: read(files.certFile), key: read(files.keyFile) };
+  const { certFile, keyFile } = files;
+  try {
+    const pem = { certificate: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
+    if (new X509Certificate(pem.certificate).checkPrivateKey(createPrivateKey(pem.key))) return pem;
+  } catch (cause) {
+    const message = `Cannot use "${certFile}" and "${keyFile}": ${errorMessage(cause)}`;
+    throw new MeshError("config-invalid", message, {
+      cause,
+      hint: "Name readable PEM files: the certificate with its chain, and its private key",
+    });
+  }
+  throw new MeshError(
+    "config-invalid",
+    `Cannot use "${certFile}": "${keyFile}" does not belong to it`,
+  );
 }
 
 async function createRoot(dataDir: string, name: string, now: number): Promise<Authority> {
+  if (now < CLOCK_IS_SET_AFTER) {
+    const clock = new Date(now).toISOString();
+    throw new MeshError("state-invalid", `Cannot make the mesh's CA: the clock says ${clock}`, {
+      hint: "Set the clock; certificates made before that would not hold",
+    });
+  }
   const keys = await generateKeys();
   const certificate = await x509.X509CertificateGenerator.create({
     ...frame(name, now, 10 * YEAR_MS),
@@ -159,7 +191,7 @@ async function createRoot(dataDir: string, name: string, now: number): Promise<A
     publicKey: keys.publicKey,
     signingKey: keys.privateKey,
     signingAlgorithm: ALGORITHM,
-    extensions: caExtensions(1),
+    extensions: [...caExtensions(1), ...await keyIdentifiers(keys.publicKey, null)],
   });
   return await save(dataDir, "ca", { certificate, key: keys.privateKey });
 }
@@ -181,6 +213,7 @@ async function createNodesCa(
     signingAlgorithm: ALGORITHM,
     extensions: [
       ...caExtensions(0),
+      ...await keyIdentifiers(keys.publicKey, root.certificate),
       new x509.Extension(NAME_CONSTRAINTS_OID, true, permitted),
     ],
   });
@@ -219,19 +252,30 @@ function leafExtensions(names: readonly string[], usages: string[]): x509.Extens
   ];
 }
 
+/** By these a verifier finds the issuer without trying every key (RFC 5280 section 4.2.1.1). */
+async function keyIdentifiers(
+  key: CryptoKey,
+  issuer: x509.X509Certificate | null,
+): Promise<x509.Extension[]> {
+  const own = await x509.SubjectKeyIdentifierExtension.create(key);
+  if (!issuer) return [own];
+  return [own, await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey)];
+}
+
 async function generateKeys(): Promise<CryptoKeyPair> {
   return await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as CryptoKeyPair;
 }
 
-function isGoodFor(
+async function isGoodFor(
   certificate: x509.X509Certificate,
   root: x509.X509Certificate,
   names: readonly string[],
   now: number,
-): boolean {
+): Promise<boolean> {
+  if (!await certificate.verify({ publicKey: root.publicKey, signatureOnly: true })) return false;
   const extension = certificate.getExtension(x509.SubjectAlternativeNameExtension);
   const held = extension?.names.items.map(({ value }) => canonicalIp(value) ?? value) ?? [];
-  return certificate.issuer === root.subject && certificate.notAfter.getTime() - now > RENEW_MS &&
+  return certificate.notAfter.getTime() - now > RENEW_MS &&
     certificate.notBefore.getTime() <= now &&
     names.every((name) => held.includes(canonicalIp(name) ?? name));
 }

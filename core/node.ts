@@ -149,14 +149,12 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   }
 
   #device(event: DeviceEvent, now: Millis, effects: NodeEffect[]): void {
-    for (const effect of this.device.handle(event, now)) {
-      effects.push(effect);
-      // A handshake that begins without a proven endpoint: ask the peer to send from its side too.
-      if (effect.type === "transmit" && event.type === "session-wanted") {
-        const id = this.#peers.get(event.peer)?.id;
-        if (id) this.#control({ type: "call", peer: id }, now, effects);
-      }
-    }
+    const caused = this.device.handle(event, now);
+    effects.push(...caused);
+    // A handshake begins: ask the peer to send from its side too, which opens its firewall.
+    if (event.type !== "session-wanted" || !caused.some(({ type }) => type === "transmit")) return;
+    const id = this.#peers.get(event.peer)?.id;
+    if (id) this.#control({ type: "call", peer: id }, now, effects);
   }
 
   #control(event: ControlEvent, now: Millis, effects: NodeEffect[]): void {
@@ -208,6 +206,9 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const known = this.control.view.peers.get(id)?.endpoints ?? [];
     const all = [...new Set([...endpoints, ...known])];
     this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
+    // Datagrams from here open this side's firewall for the peer's; crossing handshakes settle.
+    if (this.device.report(peer)?.state === "up") return;
+    effects.push(...this.device.handle({ type: "session-wanted", peer }, now));
   }
 
   /** Adds or updates a peer; true when its name, addresses or key changed. */

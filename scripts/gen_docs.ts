@@ -224,4 +224,6 @@ function page(lines: readonly string[]): string {
   return `${NOTE}\n\n${lines.join("\n")}\n`;
 }
 
-if (import.meta.main) Deno.exit(settle(await pages(), Deno.args, "deno task gen"));
+if (import.meta.main) {
+  Deno.exit(settle(await pages(), Deno.args, "deno run -A scripts/gen_docs.ts"));
+}

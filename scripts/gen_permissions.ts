@@ -100,4 +100,6 @@ export async function permissionFiles(): Promise<Generated[]> {
   ];
 }
 
-if (import.meta.main) Deno.exit(settle(await permissionFiles(), Deno.args, "deno task gen"));
+if (import.meta.main) {
+  Deno.exit(settle(await permissionFiles(), Deno.args, "deno run -A scripts/gen_permissions.ts"));
+}

@@ -63,6 +63,7 @@ Deno.test("RateLimiter forgets the source longest unheard when its table is full
 
 Deno.test("sourceKey() takes an IPv6 /64 as one source", () => {
   assert.equal(sourceKey("192.0.2.1"), "192.0.2.1");
+  assert.equal(sourceKey("::ffff:192.0.2.1"), "192.0.2.1");
   assert.equal(sourceKey("2001:db8::1"), sourceKey("2001:db8::ffff:1"));
   assert.notEqual(sourceKey("2001:db8::1"), sourceKey("2001:db8:0:1::1"));
 });

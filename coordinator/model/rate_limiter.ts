@@ -3,7 +3,7 @@
  * @module
  */
 import { toHex } from "../../core/bytes.ts";
-import { type Ip, parseIp } from "../../core/ip.ts";
+import { formatIp, type Ip, parseIp } from "../../core/ip.ts";
 import type { Millis } from "../../core/machine.ts";
 
 export interface RateLimit {
@@ -51,6 +51,9 @@ export class RateLimiter {
   }
 }
 
+/** First bytes of an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2). */
+const MAPPED = "00000000000000000000ffff";
+
 /**
  * What counts as one source: an IPv4 address, or an IPv6 /64, since whoever has one address of a
  * /64 has them all. Text that is no address is its own key.
@@ -58,5 +61,6 @@ export class RateLimiter {
 export function sourceKey(ip: Ip): string {
   const bytes = parseIp(ip);
   if (!bytes || bytes.length === 4) return ip;
-  return toHex(bytes.subarray(0, 8));
+  const hex = toHex(bytes);
+  return hex.startsWith(MAPPED) ? formatIp(bytes.subarray(12)) : hex.slice(0, 16);
 }

@@ -20,6 +20,7 @@ import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type StaticPeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
+import { trimCode } from "../platform/linux/trim.ts";
 import type { Route } from "../route/lpm.ts";
 import { Device } from "../wireguard/device.ts";
 import { ControlChannel } from "./control_channel.ts";
@@ -53,6 +54,8 @@ export interface DaemonOptions {
 
 /** How often addresses of the machine are looked at. */
 const ADDRESS_POLL_MS = 5_000;
+/** After this the code that only starting needed is given back. */
+const TRIM_DELAY_MS = 5_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
 /** Route table or keypairs could not be written while a worker read them: try again. */
@@ -78,6 +81,7 @@ export class Daemon {
   #addressTimer: Timer | undefined;
   #saveTimer: Timer | undefined;
   #routeTimer: Timer | undefined;
+  #trimTimer: Timer | undefined;
   #endpoints: readonly Endpoint[] = [];
   #isClosed = false;
 
@@ -121,6 +125,7 @@ export class Daemon {
       throw error;
     }
     daemon.#pollAddresses();
+    daemon.#trimTimer = setTimeout(trimCode, TRIM_DELAY_MS);
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
     return daemon;
   }
@@ -204,7 +209,13 @@ export class Daemon {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (
-      const timer of [this.#timer, this.#addressTimer, this.#saveTimer, this.#routeTimer]
+      const timer of [
+        this.#timer,
+        this.#addressTimer,
+        this.#saveTimer,
+        this.#routeTimer,
+        this.#trimTimer,
+      ]
     ) clearTimeout(timer);
     await this.#channel.close();
     await this.plane.close();

@@ -1,8 +1,9 @@
 /**
  * Why do mesh names not resolve on this machine, and who broke it?
  *
- * Asks for this node's own name on every way that a program could: the resolver directly, then the system's. Then looks at what
- * lies between: resolv.conf, nsswitch.conf, systemd-resolved, the upstream resolvers.
+ * Asks for this node's own name on every way that a program could: the resolver directly, then the
+ * system's. Then looks at what lies between: resolv.conf, nsswitch.conf, systemd-resolved, the
+ * upstream resolvers.
  * @module
  */
 import { TYPE } from "../dns/message.ts";
@@ -60,7 +61,9 @@ export interface DnsDoctorPaths {
   readonly searchPath?: string;
 }
 
-/** Examines name resolution; takes up to a few seconds when something does not answer. Never throws. */
+/**
+ * Examines name resolution; takes up to a few seconds when something does not answer. Never throws.
+ */
 export async function examineDns(options: DnsDoctorOptions): Promise<DnsFinding[]> {
   const parts = await Promise.all([
     examineServer(options),

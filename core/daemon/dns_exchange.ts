@@ -1,8 +1,8 @@
 /**
  * How is one question put to one name server, and whose reply counts?
  *
- * From a fresh port; only a message from the server asked, with the id and the question sent, is its reply (RFC 5452): all
- * else that arrives is ignored until the time is over.
+ * From a fresh port; only a message from the server asked, with the id and the question sent, is
+ * its reply (RFC 5452): all else that arrives is ignored until the time is over.
  * @module
  */
 import { frame, isReplyTo } from "../dns/reply.ts";
@@ -16,8 +16,8 @@ export interface DnsUpstream {
 }
 
 /**
- * Takes charge of a socket, to close it when its time is over; the returned function closes it at once. A closed
- * socket ends the exchange.
+ * Takes charge of a socket, to close it when its time is over; the returned function closes it at
+ * once. A closed socket ends the exchange.
  */
 export type SocketGuard = (socket: { close(): void }) => () => void;
 

@@ -1,12 +1,12 @@
 /**
  * How does a query for a name outside the mesh get its answer?
  *
- * Upstream resolvers are asked one after the other, the one that answered last first. Each question goes out from a fresh port
- * under a fresh random id, and only a reply from the server asked, with that id and that question, counts (RFC 5452). The
- * answer goes back as it came.
+ * Upstream resolvers are asked one after the other, the one that answered last first. Each question
+ * goes out from a fresh port under a fresh random id, and only a reply from the server asked, with
+ * that id and that question, counts (RFC 5452). The answer goes back as it came.
  *
- * Identical questions share one exchange. The table of exchanges is bounded, and so is the number of them for one
- * name: a resolver that sends our questions back to us finds the end there.
+ * Identical questions share one exchange. The table of exchanges is bounded, and so is the number
+ * of them for one name: a resolver that sends our questions back to us finds the end there.
  * @module
  */
 import { answerLimit, type Carrier, type Query, readUint16 } from "../dns/message.ts";
@@ -145,7 +145,9 @@ export class DnsForwarder {
     return await exchangeTcp(server, again, guard) ?? reply;
   }
 
-  /** Closes a socket after the timeout, at {@link close}, or when the returned function is called. */
+  /**
+   * Closes a socket after the timeout, at {@link close}, or when the returned function is called.
+   */
   #closeAfter(socket: { close(): void }): () => void {
     const end = () => {
       clearTimeout(timer);

@@ -1,9 +1,10 @@
 /**
  * Who answers on port 53 of the mesh address?
  *
- * UDP and TCP on each address. Names of the mesh come from the {@link Zone}; every other query goes to the resolvers
- * that the system had before, and their answer comes back as it is. A query that waits upstream is asked once for
- * all who ask the same; a question that comes back while it waits is a loop and ends there.
+ * UDP and TCP on each address. Names of the mesh come from the {@link Zone}; every other query goes
+ * to the resolvers that the system had before, and their answer comes back as it is. A query that
+ * waits upstream is asked once for all who ask the same; a question that comes back while it waits
+ * is a loop and ends there.
  *
  * Other machines of the mesh may ask for mesh names only: this node's upstream resolvers may know
  * names that are not for them.

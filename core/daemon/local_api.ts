@@ -8,6 +8,7 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
+import { readOnlySocketPath } from "./socket_path.ts";
 import type { DnsFinding, PingReport, ResolveReport, StatusReport } from "./api_types.ts";
 
 /** What the API calls; the daemon implements it. */
@@ -95,11 +96,6 @@ const ROUTES: Readonly<Record<string, Route>> = {
       Response.json(await actions.admin(await parseBody(request, AdminRequest))),
   },
 };
-
-/** Path of the socket for every local user beside the main one. */
-export function readOnlySocketPath(socketPath: string): string {
-  return socketPath.replace(/(\.sock)?$/, ".ro.sock");
-}
 
 /** Serves both sockets until closed. */
 export class LocalApi {

@@ -50,17 +50,24 @@ export interface Registration {
  * `coordinator-unreachable` when none answers.
  */
 export async function register(options: RegisterOptions): Promise<Registration> {
+  return await atFirstReachable(options.urls, (url) => registerAt(url, options));
+}
+
+/** Acts at the first coordinator that answers, whatever it answers. */
+async function atFirstReachable<T>(
+  urls: readonly string[],
+  act: (url: string) => Promise<T>,
+): Promise<T> {
   let unreachable: MeshError | undefined;
-  for (const url of options.urls) {
+  for (const url of urls) {
     try {
-      return await registerAt(url, options);
+      return await act(url);
     } catch (error) {
       if (!(error instanceof MeshError) || error.code !== "coordinator-unreachable") throw error;
       unreachable ??= error;
     }
   }
-  throw unreachable ??
-    new MeshError("usage", "Cannot register: no coordinator is named");
+  throw unreachable ?? new MeshError("usage", "Cannot reach a coordinator: none is named");
 }
 
 async function registerAt(url: string, options: RegisterOptions): Promise<Registration> {
@@ -100,8 +107,15 @@ export async function callCoordinator(
   identity: Identity,
   call: { readonly method: CallMethod; readonly path: string; readonly body: object },
 ): Promise<unknown> {
-  const { urls, caCertificate } = membership;
-  const url = urls[0]!;
+  return await atFirstReachable(membership.urls, (url) => callAt(url, membership, identity, call));
+}
+
+async function callAt(
+  url: string,
+  { caCertificate }: Membership,
+  identity: Identity,
+  call: { readonly method: CallMethod; readonly path: string; readonly body: object },
+): Promise<unknown> {
   const challenge = await challengeFor(url, identity, caCertificate);
   const body = { ...call.body, challenge, identity: toBase64Url(identity.publicKey) };
   const envelope = signCall(identity, { ...call, body });

@@ -217,6 +217,7 @@ export class NodeService implements LocalApiActions {
       this.#dnsServer = startDnsServer({
         zone,
         addresses,
+        ownAddresses: membership.reply.addresses,
         port,
         upstreams: () => systemDns.upstreams(),
         log: (message) => log("debug", message),

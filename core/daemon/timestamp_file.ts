@@ -12,7 +12,7 @@ import type { StateDir } from "./state_dir.ts";
 
 const FILE = "timestamp.json";
 const RESERVE_MS = 60_000;
-const Content = z.strictObject({ reservedUntil: z.number().nonnegative() });
+const Content = z.strictObject({ reservedUntil: z.int().nonnegative() });
 
 /** Gives the timestamps of one node. */
 export class TimestampFile {

@@ -2,9 +2,10 @@
  * Is this the coordinator that the join token speaks of? TLS trust of a node.
  *
  * A token pins the certificate of the mesh's own CA. That certificate is fetched without any trust
- * and compared; from then on nothing but it is trusted. Who holds a certificate under it for
- * `this.tunnelmesh` is a coordinator, under whatever name or address it was reached; nodes' own
- * certificates never carry that name. Without a pin the system's roots decide, by host name.
+ * and compared; from then on nothing but it is trusted. Who holds a certificate for
+ * `this.tunnelmesh` that this CA signed itself is a coordinator, under whatever name or address it
+ * was reached. Nodes' certificates are no such thing twice over: none carries that name, and an
+ * intermediate signs them. Without a pin the system's roots decide, by host name.
  * @module
  */
 import { X509Certificate } from "node:crypto";
@@ -21,16 +22,24 @@ export const COORDINATOR_SAN = "this.tunnelmesh";
 const REQUEST_MS = 10_000;
 const MAX_RESPONSE_BYTES = 4 << 20;
 
-/** TLS settings of a client that trusts one CA, or the system when `caCertificate` is null. */
+/**
+ * TLS settings of a client that trusts one CA, or the system when `caCertificate` is null.
+ * @param caCertificate PEM of one certificate.
+ */
 export function tlsOptions(caCertificate: string | null): https.RequestOptions {
   if (caCertificate === null) return {};
-  return { ca: caCertificate, checkServerIdentity: (_host, certificate) => refusal(certificate) };
+  const root = new X509Certificate(caCertificate);
+  const checkServerIdentity = (_host: string, certificate: PeerCertificate) =>
+    isCoordinators(certificate, root)
+      ? undefined
+      : new Error("Cannot accept its certificate: it is not a coordinator's");
+  return { ca: caCertificate, checkServerIdentity };
 }
 
-function refusal(certificate: PeerCertificate): Error | undefined {
+function isCoordinators(certificate: PeerCertificate, root: X509Certificate): boolean {
   const names = (certificate.subjectaltname ?? "").split(", ");
-  if (names.includes(`DNS:${COORDINATOR_SAN}`)) return undefined;
-  return new Error("its certificate is not a coordinator's");
+  return names.includes(`DNS:${COORDINATOR_SAN}`) &&
+    new X509Certificate(certificate.raw).verify(root.publicKey);
 }
 
 /** An answer of a coordinator. */
@@ -88,18 +97,21 @@ export async function fetchPinnedCa(url: string, pin: Uint8Array): Promise<strin
   // Nothing secret is sent, and what comes back is judged by the pin alone.
   const tls = { rejectUnauthorized: false };
   const { status, body } = await request(url + PATHS.caCertificate, { method: "GET", tls });
-  if (status === 200) {
-    const digest = await crypto.subtle.digest("SHA-256", derOf(body, url));
-    if (equalConstantTime(new Uint8Array(digest), pin)) return body;
+  const certificate = status === 200 ? parseCertificate(body) : null;
+  if (!certificate) throw untrusted(url, "it sent no CA certificate");
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(certificate.raw));
+  if (!equalConstantTime(new Uint8Array(digest), pin)) {
+    throw untrusted(url, "its CA certificate is not the one that the token names");
   }
-  throw untrusted(url, "its CA certificate is not the one that the token names");
+  // Only what was compared: the answer may hold other certificates behind the genuine one.
+  return certificate.toString();
 }
 
-function derOf(pem: string, url: string): Uint8Array<ArrayBuffer> {
+function parseCertificate(pem: string): X509Certificate | null {
   try {
-    return new Uint8Array(new X509Certificate(pem).raw);
+    return new X509Certificate(pem);
   } catch {
-    throw untrusted(url, "it sent no CA certificate");
+    return null;
   }
 }
 

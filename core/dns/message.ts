@@ -1,9 +1,9 @@
 /**
- * What does a DNS query ask, and which bytes answer it? The codec of the zone's side: one question in,
- * a few small records out (RFC 1035 section 4, EDNS0 of RFC 6891).
+ * What does a DNS query ask, and which bytes answer it? The codec of the zone's side: one question
+ * in, a few small records out (RFC 1035 section 4, EDNS0 of RFC 6891).
  *
- * Queries come from anyone who can reach the socket. Every length is checked, no pointer is followed, every
- * loop moves forward through the message; nothing is thrown.
+ * Queries come from anyone who can reach the socket. Every length is checked, no pointer is
+ * followed, every loop moves forward through the message; nothing is thrown.
  *
  * ```
  *  0    2       4         6         8         10        12
@@ -60,8 +60,8 @@ export const FLAG = {
 export const HEADER_BYTES = 12;
 
 /**
- * The largest UDP message that this resolver sends or says it takes: it fits an IPv6 packet of the minimum MTU,
- * so it is never fragmented (DNS Flag Day 2020).
+ * The largest UDP message that this resolver sends or says it takes: it fits an IPv6 packet of the
+ * minimum MTU, so it is never fragmented (DNS Flag Day 2020).
  */
 export const UDP_MAX_BYTES = 1232;
 /** What a client without EDNS0 can take over UDP (RFC 1035 section 4.2.1). */
@@ -182,9 +182,9 @@ export function answerLimit(query: Query, carrier: Carrier): number {
 }
 
 /**
- * Bytes of an answer. The question goes back byte for byte, capital letters included (clients check them,
- * draft-vixie-dnsext-dns0x20). Records that do not fit in `limit` bytes all stay out and TC is set, so that
- * the client asks again over TCP.
+ * Bytes of an answer. The question goes back byte for byte, capital letters included (clients check
+ * them, draft-vixie-dnsext-dns0x20). Records that do not fit in `limit` bytes all stay out and TC
+ * is set, so that the client asks again over TCP.
  */
 export function encodeAnswer(query: Query, answer: Answer, limit: number): Uint8Array {
   const records = [...answer.answers, ...answer.authority];

@@ -2,8 +2,8 @@
  * How do domain names look on the wire, and as text that is safe to compare?
  *
  * Text form: labels joined by dots, ASCII letters lower-cased (RFC 4343), every other byte than
- * `a-z 0-9 - _` as `\ddd`, no final dot; the root is the empty text. So equal names are equal text, and a dot
- * inside a label cannot pass for a separator.
+ * `a-z 0-9 - _` as `\ddd`, no final dot; the root is the empty text. So equal names are equal text,
+ * and a dot inside a label cannot pass for a separator.
  * @module
  */
 
@@ -23,8 +23,8 @@ export interface WireName {
 }
 
 /**
- * Reads a name without compression at byte `at`. Null for anything else: a pointer, an unknown label
- * type, a name too long or cut short.
+ * Reads a name without compression at byte `at`. Null for anything else: a pointer, an unknown
+ * label type, a name too long or cut short.
  */
 export function readName(message: Uint8Array, at: number): WireName | null {
   const labels: string[] = [];
@@ -41,8 +41,8 @@ export function readName(message: Uint8Array, at: number): WireName | null {
 }
 
 /**
- * Reads a name that may be compressed; returns its text and the offset after it, or null. Every pointer must
- * point before the one that led to it, so reading ends (RFC 1035 section 4.1.4).
+ * Reads a name that may be compressed; returns its text and the offset after it, or null. Every
+ * pointer must point before the one that led to it, so reading ends (RFC 1035 section 4.1.4).
  */
 export function readCompressedName(
   message: Uint8Array,
@@ -85,8 +85,9 @@ export function skipName(message: Uint8Array, at: number): number | null {
 }
 
 /**
- * Wire form of text in host-name letters, without compression; null when a label is empty or too long, when
- * the name is too long, or when it holds a character beyond ASCII. A final dot is allowed.
+ * Wire form of text in host-name letters, without compression; null when a label is empty or too
+ * long, when the name is too long, or when it holds a character beyond ASCII. A final dot is
+ * allowed.
  */
 export function encodeName(name: string): Uint8Array | null {
   const text = name.endsWith(".") ? name.slice(0, -1) : name;

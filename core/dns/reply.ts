@@ -1,6 +1,6 @@
 /**
- * How does one ask another name server, and is what came back its answer? The codec of the asking side: the
- * forwarder relays answers as they are, `dns doctor` reads them.
+ * How does one ask another name server, and is what came back its answer? The codec of the asking
+ * side: the forwarder relays answers as they are, `dns doctor` reads them.
  * @module
  */
 import { formatIp } from "../ip.ts";
@@ -68,8 +68,9 @@ export function withId(message: Uint8Array, id: number): Uint8Array<ArrayBuffer>
 }
 
 /**
- * Whether `reply` answers `query`: same id, a response, the same question (letters in any case: some servers
- * lower-case them). A server may leave the question out only when it reports a failure.
+ * Whether `reply` answers `query`: same id, a response, the same question (letters in any case:
+ * some servers lower-case them). A server may leave the question out only when it reports a
+ * failure.
  */
 export function isReplyTo(query: Uint8Array, questionEnd: number, reply: Uint8Array): boolean {
   if (reply.length < HEADER_BYTES || reply[0] !== query[0] || reply[1] !== query[1]) return false;

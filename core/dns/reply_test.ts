@@ -1,4 +1,7 @@
-/** @module */
+/**
+ * The asking side's codec against hand-made replies.
+ * @module
+ */
 import { strict as assert } from "node:assert";
 import { decodeQuery, RCODE, TYPE } from "./message.ts";
 import { decodeReply, encodeFailure, encodeQuery, isReplyTo, truncate, withId } from "./reply.ts";

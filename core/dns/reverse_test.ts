@@ -1,4 +1,7 @@
-/** @module */
+/**
+ * Reverse names and zones against the examples of the RFCs.
+ * @module
+ */
 import { strict as assert } from "node:assert";
 import { parseIp, parsePrefix } from "../ip.ts";
 import { reverseName, reverseZones } from "./reverse.ts";

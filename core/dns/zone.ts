@@ -1,13 +1,15 @@
 /**
  * What does this node answer about the names of its mesh?
  *
- * It is authoritative for `tunnelmesh.`, `mesh.` and `tm.`, which hold the same names, and for the reverse
- * zones of the mesh's address ranges; every other query is the shell's to forward. All data comes from the cached netmap,
- * so answers need no network. An existing name without the type asked for is NODATA and only an unknown name is
- * NXDOMAIN, both with an SOA whose minimum is one second: a name that appears is seen at once, and a missing AAAA never
- * hides an A (musl and systemd-resolved take NXDOMAIN for the whole name).
+ * It is authoritative for `tunnelmesh.`, `mesh.` and `tm.`, which hold the same names, and for the
+ * reverse zones of the mesh's address ranges; every other query is the shell's to forward. All data
+ * comes from the cached netmap, so answers need no network. An existing name without the type asked
+ * for is NODATA and only an unknown name is NXDOMAIN, both with an SOA whose minimum is one second:
+ * a name that appears is seen at once, and a missing AAAA never hides an A (musl and
+ * systemd-resolved take NXDOMAIN for the whole name).
  *
- * A name follows RFC 8020: `dev` exists when `api.dev` does. ANY gets one set of records (RFC 8482).
+ * A name follows RFC 8020: `dev` exists when `api.dev` does. ANY gets one set of records (RFC
+ * 8482).
  * @module
  */
 import { RESERVED_NAMES, SUFFIXES } from "../ids.ts";
@@ -98,8 +100,9 @@ export class Zone {
   }
 
   /**
-   * Replaces all names. Of two nodes that claim one name, the second is left out; of two that claim one
-   * alias, the first has it; an alias never hides a node's name or a reserved one. What is no valid name or address is left out.
+   * Replaces all names. Of two nodes that claim one name, the second is left out; of two that claim
+   * one alias, the first has it; an alias never hides a node's name or a reserved one. What is no
+   * valid name or address is left out.
    * @param coordinators Names of the nodes that `this` stands for.
    */
   setNodes(nodes: readonly ZoneNode[], coordinators: readonly string[]): void {

@@ -180,7 +180,7 @@ Deno.test("Zone sends the question back byte for byte, with id and RD", () => {
   assert.equal(ask("wWw.ShOp.mEsH").answers[0].name, "wWw.ShOp.mEsH");
 });
 
-Deno.test("Zone answers EDNS0 with its own size and no options, and only when asked with it", () => {
+Deno.test("Zone answers EDNS0 with its own size and no options, when asked with it", () => {
   assert.equal(ask("a.tm").additionals.length, 0);
   const [opt] = ask("a.tm", { edns: true }).additionals;
   assert.equal(opt.type, "OPT");

@@ -1,13 +1,16 @@
 /**
  * How does the system send mesh names to this node's resolver, and everything back as it was?
  *
- * One interface, one implementation per operating system. Order of use: create (which repairs what a killed
- * daemon left), start the resolver, {@link SystemDns.apply}, and {@link SystemDns.restore} at the end.
+ * One interface, one implementation per operating system. Order of use: create (which repairs what
+ * a killed daemon left), start the resolver, {@link SystemDns.apply}, and {@link SystemDns.restore}
+ * at the end.
  * @module
  */
 import type { Ip } from "../ip.ts";
 
-/** `resolved`: per-link settings of systemd-resolved. `off`: mesh names do not reach the resolver. */
+/**
+ * `resolved`: per-link settings of systemd-resolved. `off`: mesh names do not reach the resolver.
+ */
 export type SystemDnsMode = "resolved" | "resolv.conf" | "off";
 
 /** What every implementation needs to know. */
@@ -20,7 +23,7 @@ export interface SystemDnsOptions {
   readonly port?: number;
   /** Reverse zones of the mesh, e.g. `30.172.in-addr.arpa`. */
   readonly reverseZones?: readonly string[];
-  /** Absolute path of a folder that survives a crash; holds the backup. */
+  /** A folder that survives a crash; holds the backup. */
   readonly stateDir: string;
   /** Takes one sentence about something a user would notice. */
   readonly log: (message: string) => void;
@@ -45,13 +48,17 @@ export interface SystemDnsReport {
 
 /** The system's resolver settings. */
 export interface SystemDns {
-  /** Can change while running: `off` becomes `resolv.conf` when another daemon lets go of the file. */
+  /**
+   * Can change while running: `off` becomes `resolv.conf` when another daemon lets go of the file.
+   */
   readonly mode: SystemDnsMode;
-  /** Resolvers that the system would use without us, best first; follows changes by other programs. */
+  /**
+   * Resolvers that the system would use without us, best first; follows changes by other programs.
+   */
   upstreams(): readonly Ip[];
   /**
-   * Sends mesh names to the resolver and keeps it so until {@link restore}. Calling it again asserts
-   * the settings anew, as is due after a change of links or a resume.
+   * Sends mesh names to the resolver and keeps it so until {@link restore}. Calling it again
+   * asserts the settings anew, as is due after a change of links or a resume.
    * @throws {MeshError} `system` when the settings cannot be changed.
    */
   apply(): Promise<void>;

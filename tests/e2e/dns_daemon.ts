@@ -1,9 +1,9 @@
 /**
- * The resolver part of a node alone, run by tests inside a machine of the lab: an interface with a mesh address, the
- * DNS server, the system's settings.
+ * The resolver part of a node alone, run by tests inside a machine of the lab: an interface with a
+ * mesh address, the DNS server, the system's settings.
  *
- * Usage: dns_daemon.ts ADDRESS STATE_DIR. Prints `ready MODE`, then a line of JSON (`{ report, findings }`) for each line that it
- * reads: `report` or `doctor`. Puts everything back on SIGTERM.
+ * Usage: dns_daemon.ts ADDRESS STATE_DIR. Prints `ready MODE`, then a line of JSON (`{ report,
+ * findings }`) for each line that it reads: `report` or `doctor`. Puts everything back on SIGTERM.
  * @module
  */
 import { examineDns } from "../../core/daemon/dns_doctor.ts";

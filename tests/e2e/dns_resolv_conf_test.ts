@@ -1,13 +1,14 @@
 /**
- * Names on whole machines: what `getent` and `dig` find through /etc/resolv.conf while other programs write it, and what is left
- * behind. Machines with a plain file and machines where it is a mount point, as in containers.
+ * Names on whole machines: what `getent` and `dig` find through /etc/resolv.conf while other
+ * programs write it, and what is left behind. Machines with a plain file and machines where it is a
+ * mount point, as in containers.
  * @module
  */
 import { strict as assert } from "node:assert";
 import type { DnsFinding } from "../../core/daemon/api_types.ts";
 import type { SystemDnsReport } from "../../core/platform/types_dns.ts";
 import { labTest } from "../skip.ts";
-import { Namespace, type NamespaceOptions } from "./lab/netns.ts";
+import { denoCommand, Namespace, type NamespaceOptions } from "./lab/netns.ts";
 import { must, type Process, run, spawn, waitFor } from "./lab/process.ts";
 
 const ADDRESS = "172.30.0.5";
@@ -15,7 +16,10 @@ const UPSTREAM = "192.0.2.53";
 const ORIGINAL = `# original\nnameserver ${UPSTREAM}\noptions timeout:1 attempts:1\n`;
 const STATE = "/var/lib/tunnelmesh/dns";
 
-/** A machine with a mesh interface and, on another address, an upstream resolver that says 198.51.100.1. */
+/**
+ * A machine with a mesh interface and, on another address, an upstream resolver that says
+ * 198.51.100.1.
+ */
 async function machine(label: string, options: NamespaceOptions = {}): Promise<Namespace> {
   const made = await Namespace.create(label, { resolvConfText: ORIGINAL, ...options });
   await made.ipBatch([
@@ -130,6 +134,35 @@ for (const resolvConf of ["file", "mount"] as const) {
 }
 
 labTest({
+  name: "a link to a mount point stays: other namespaces see the same link",
+  needs: { tools: ["dig"] },
+  run: async () => {
+    // As in `ip netns exec` where /etc/resolv.conf is a link: the mount is on what it leads to.
+    await using at = await machine("l");
+    await at.must(["sh", "-c", "mkdir /run/stub && touch /run/stub/resolv.conf"]);
+    await Deno.writeTextFile(at.hostPath("/run/mine.conf"), ORIGINAL);
+    await at.must(["ln", "-sf", "../run/stub/resolv.conf", "/etc/resolv.conf"]);
+    const script = 'mount --bind /run/mine.conf /run/stub/resolv.conf && exec "$@"';
+    const command = [
+      "sh",
+      "-c",
+      script,
+      "sh",
+      ...denoCommand("tests/e2e/dns_daemon.ts", [ADDRESS, STATE]),
+    ];
+    await using daemon = at.spawn(command, { input: "" });
+    await daemon.waitForOutput(/ready resolv\.conf/);
+    const link = () => Deno.readLink(`${at.directory}/etc/resolv.conf`);
+    assert.equal(await link(), "../run/stub/resolv.conf");
+    assert.match((await at.readFile("/run/mine.conf"))!, /TunnelMesh/);
+    await daemon.stop();
+    assert.equal(await at.readFile("/run/mine.conf"), ORIGINAL);
+    assert.equal(await link(), "../run/stub/resolv.conf");
+    assert.equal(await at.readFile("/run/stub/resolv.conf"), "");
+  },
+});
+
+labTest({
   name: "dns doctor finds nothing wrong on a sound machine and names what breaks a machine",
   needs: { tools: ["dig"] },
   run: async () => {
@@ -195,6 +228,8 @@ labTest({
       assert.equal((await Deno.lstat("/etc/resolv.conf")).isSymlink, isHostLink);
     } finally {
       await Deno.remove(folder, { recursive: true });
+      // Fails when others are in it, which then is right.
+      await Deno.remove("/etc/netns").catch(() => {});
     }
   },
 });

@@ -1,10 +1,11 @@
 /**
- * Names through a real systemd-resolved with its own D-Bus, on a machine of the lab. The programs come from the Debian package,
- * unpacked into a temporary folder, because installing it would change the resolver of the machine that runs the tests.
+ * Names through a real systemd-resolved with its own D-Bus, on a machine of the lab. The programs
+ * come from the Debian package, unpacked into a temporary folder, because installing it would
+ * change the resolver of the machine that runs the tests.
  * @module
  */
 import { strict as assert } from "node:assert";
-import { labTest } from "../skip.ts";
+import { whySkip } from "../skip.ts";
 import { Namespace } from "./lab/netns.ts";
 import { type Process, run, waitFor } from "./lab/process.ts";
 
@@ -57,13 +58,16 @@ class ResolvedMachine implements AsyncDisposable {
       "sh",
       "-c",
       `
-      grep -q ^systemd-resolve: /etc/passwd || echo systemd-resolve:x:991:991::/:/bin/false >> /etc/passwd
-      grep -q ^systemd-resolve: /etc/group || echo systemd-resolve:x:991: >> /etc/group
+      grep -q ^systemd-resolve: /etc/passwd ||
+        echo systemd-resolve:x:991:991::/:/bin/false >> /etc/passwd
+      grep -q ^systemd-resolve: /etc/group ||
+        echo systemd-resolve:x:991: >> /etc/group
       test ! -e ${policy} || cp ${policy} /etc/dbus-1/system.d/
       mkdir -p /run/dbus /run/systemd/resolve /etc/systemd
       chown systemd-resolve: /run/systemd/resolve
       echo 0123456789abcdef0123456789abcdef > /etc/machine-id
-      printf '[Resolve]\\nDNS=${UPSTREAM}\\nLLMNR=no\\nMulticastDNS=no\\n' > /etc/systemd/resolved.conf
+      printf '[Resolve]\\nDNS=${UPSTREAM}\\nLLMNR=no\\nMulticastDNS=no\\n' \\
+        > /etc/systemd/resolved.conf
       ln -sf ${STUB} /etc/resolv.conf`,
     ]);
     await this.at.ipBatch([
@@ -123,18 +127,19 @@ class ResolvedMachine implements AsyncDisposable {
   }
 }
 
-labTest({
-  name: "names resolve through a real systemd-resolved, and its settings are gone afterwards",
-  needs: { tools: ["dig", "dbus-daemon"] },
-  run: async () => {
+const NAME = "names resolve through a real systemd-resolved, and its settings are gone afterwards";
+const reason = whySkip({ tools: ["dig", "dbus-daemon"] });
+
+Deno.test({
+  name: reason === null ? NAME : `${NAME} [skipped: ${reason}]`,
+  ignore: reason !== null,
+  fn: async (test) => {
     const folder = await Deno.makeTempDir({ prefix: "tunnelmesh-resolved-" });
     try {
       await using machine = await ResolvedMachine.start(folder);
-      if (machine === null) {
-        console.error("Not run: systemd-resolved is neither installed nor to be downloaded");
-        return;
-      }
-      await exercise(machine);
+      if (machine !== null) return await exercise(machine);
+      const name = "skipped: systemd-resolved is neither installed nor to be had from apt-get";
+      await test.step({ name, ignore: true, fn() {} });
     } finally {
       await Deno.remove(folder, { recursive: true });
     }

@@ -1,6 +1,6 @@
 /**
- * Whatever bytes reach the resolver: nothing is thrown, nothing loops, and an answer always has the asker's id and
- * fits what the asker can take.
+ * Whatever bytes reach the resolver: nothing is thrown, nothing loops, and an answer always has the
+ * asker's id and fits what the asker can take.
  * @module
  */
 import { strict as assert } from "node:assert";
@@ -17,7 +17,9 @@ const zone = new Zone();
 zone.setRanges([parsePrefix("172.30.0.0/16")!]);
 zone.setNodes([{ name: "a", aliases: ["www.shop"], addresses: ["172.30.0.5", "fd00::5"] }], ["a"]);
 
-/** Half random bytes, half a valid query with up to eight bytes changed, then perhaps cut or grown. */
+/**
+ * Half random bytes, half a valid query with up to eight bytes changed, then perhaps cut or grown.
+ */
 function message(random: SeededRandom): Uint8Array {
   if (random.uint32() % 2 === 0) {
     const bytes = random.bytes(random.uint32() % 80);

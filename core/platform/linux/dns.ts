@@ -1,9 +1,10 @@
 /**
  * Which of Linux's ways to resolve names does this machine use, and how do mesh names get into it?
  *
- * systemd-resolved, when it answers and the system's resolv.conf leads to it: per-link settings, so that only
- * mesh names come here. Otherwise, and when resolv.conf is later turned away from it, the file itself. Neither, when the
- * settings belong to another network: a network namespace without files of its own.
+ * systemd-resolved, when it answers and the system's resolv.conf leads to it: per-link settings, so
+ * that only mesh names come here. Otherwise, and when resolv.conf is later turned away from it, the
+ * file itself. Neither, when the settings belong to another network: a network namespace without
+ * files of its own.
  * @module
  */
 import { errorMessage } from "../../errors.ts";

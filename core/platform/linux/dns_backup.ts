@@ -1,9 +1,9 @@
 /**
  * How does the next daemon know what a killed one replaced, and that it is dead?
  *
- * The copy of the former resolv.conf is in the state folder of the daemon that replaced it, its path is in the head of the
- * file that the daemon wrote, and a lock beside the copy is held as long as that daemon runs: the kernel frees it however
- * the process ends, in whatever namespace it ran.
+ * The copy of the former resolv.conf is in the state folder of the daemon that replaced it, its
+ * path is in the head of the file that the daemon wrote, and a lock beside the copy is held as long
+ * as that daemon runs: the kernel frees it however the process ends, in whatever namespace it ran.
  * @module
  */
 import { basename, dirname, join } from "node:path";
@@ -59,7 +59,8 @@ export async function loadBackup(file: string): Promise<ResolvConfBackup | null>
 }
 
 /**
- * Takes the lock of a copy; close the file to let go. `held`: a live daemon has it. Null: there is no lock file.
+ * Takes the lock of a copy; close the file to let go. `held`: a live daemon has it. Null: there is
+ * no lock file.
  * @throws {MeshError} `system` with `create`, when the lock file cannot be made.
  */
 export async function lockBackup(
@@ -80,7 +81,8 @@ export async function lockBackup(
 }
 
 /**
- * Puts back what dead daemons left in the file: the one named in its head, and the one whose copy is given.
+ * Puts back what dead daemons left in the file: the one named in its head, and the one whose copy
+ * is given.
  * @param addresses This node's resolver: a file that names it without a copy is a leftover too.
  * @throws {MeshError} `system` when the file cannot be written.
  */

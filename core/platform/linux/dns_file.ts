@@ -1,16 +1,17 @@
 /**
  * How do mesh names reach this node's resolver where /etc/resolv.conf is all there is?
  *
- * The file is replaced by one that names this resolver, a copy is kept in the state folder first, and the
- * resolvers of the former file become the upstreams. When another program writes the file, its text becomes the
- * copy and the upstreams, and ours goes back in place, found by inotify at once or by a look every second. At the
- * end, or at the next start after a crash, the copy goes back.
+ * The file is replaced by one that names this resolver, a copy is kept in the state folder first,
+ * and the resolvers of the former file become the upstreams. When another program writes the file,
+ * its text becomes the copy and the upstreams, and ours goes back in place, found by inotify at
+ * once or by a look every second. At the end, or at the next start after a crash, the copy goes
+ * back.
  *
  * Of several daemons one has the file at a time; the others wait and take it when it is let go
  * ({@link lockBackup}).
  * @module
  */
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
 import { canonicalIp, type Ip } from "../../ip.ts";
 import type { SystemDnsOptions } from "../types_dns.ts";
@@ -33,6 +34,8 @@ const POLL_MS = 1_000;
 const SETTLE_MS = 40;
 /** How long a file may stay without any nameserver before that counts as its writer's intention. */
 const EMPTY_MS = 400;
+/** Times that a file which changes while it is copied is copied anew. */
+const MAX_ADOPTIONS = 3;
 
 /** What a {@link FileDns} needs besides the common options. */
 export interface FileDnsSettings {
@@ -66,7 +69,7 @@ export class FileDns {
     this.#settings = settings;
     this.#addresses = options.addresses.map((ip) => canonicalIp(ip) ?? ip);
     this.#file = new ResolvConfFile(settings.path);
-    this.#backupPath = join(options.stateDir, BACKUP_NAME);
+    this.#backupPath = join(resolve(options.stateDir), BACKUP_NAME);
   }
 
   /** Whether our file is in place. */
@@ -168,7 +171,7 @@ export class FileDns {
       state = await this.#file.read();
     }
     const wasInPlace = this.isInPlace;
-    await this.#adopt(state);
+    state = await this.#adopt(state);
     const ours: ResolvConfState = { kind: "file", text: this.#ourText() };
     if (textOf(state) !== ours.text || state.kind !== "file") await this.#file.write(ours);
     if (wasInPlace) this.#recordRepair(state);
@@ -188,8 +191,23 @@ export class FileDns {
     this.#problem = null;
   }
 
-  /** Takes what another program wrote as what to put back and whom to ask. */
-  async #adopt(state: ResolvConfState): Promise<void> {
+  /**
+   * Takes what another program wrote as what to put back and whom to ask; returns what was taken.
+   * What is written while the copy is being saved is taken in its place, so that little can be
+   * lost.
+   */
+  async #adopt(first: ResolvConfState): Promise<ResolvConfState> {
+    let state = first;
+    for (let i = 0; i < MAX_ADOPTIONS; i++) {
+      await this.#adoptOnce(state);
+      const latest = await this.#file.read();
+      if (isSame(latest, state)) break;
+      state = latest;
+    }
+    return state;
+  }
+
+  async #adoptOnce(state: ResolvConfState): Promise<void> {
     const marker = parseMarker(textOf(state));
     const { nameservers } = parseResolvConf(textOf(state));
     if (marker?.backup === this.#backupPath) return await this.#adoptEdits(state, nameservers);
@@ -246,9 +264,9 @@ export class FileDns {
     for (let waited = 0; waited < EMPTY_MS; waited += SETTLE_MS) {
       await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
       const next = await this.#file.read();
-      const isSame = JSON.stringify(next) === JSON.stringify(state);
+      const isStable = isSame(next, state);
       state = next;
-      if (isSame && parseResolvConf(textOf(state)).nameservers.length > 0) break;
+      if (isStable && parseResolvConf(textOf(state)).nameservers.length > 0) break;
     }
     return state;
   }
@@ -279,6 +297,10 @@ export class FileDns {
     this.#work = result.catch(() => {});
     return result;
   }
+}
+
+function isSame(a: ResolvConfState, b: ResolvConfState): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** Whether an address is systemd-resolved's own. */

@@ -1,8 +1,8 @@
 /**
  * How are the system's own programs found and run for the resolver's settings?
  *
- * By absolute path (the caller's PATH first, then the usual folders, as root's PATH may lack the `sbin`
- * ones), without a shell, with a time limit, in the C locale.
+ * By absolute path (the caller's PATH first, then the usual folders, as root's PATH may lack the
+ * `sbin` ones), without a shell, with a time limit, in the C locale.
  * @module
  */
 import { dirname } from "node:path";
@@ -92,9 +92,10 @@ export async function readProc(path: string): Promise<string | null> {
 const MAX_ANCESTORS = 8;
 
 /**
- * Whether a path is the one that the machine itself sees while this process is in another network namespace: what
- * it says is about that other network, and writing to it would change that. The machine is its first process, or, where
- * that may not be looked at, the nearest ancestor in another network namespace.
+ * Whether a path is the one that the machine itself sees while this process is in another network
+ * namespace: what it says is about that other network, and writing to it would change that. The
+ * machine is its first process, or, where that may not be looked at, the nearest ancestor in
+ * another network namespace.
  */
 export async function belongsToOtherNetwork(path: string): Promise<boolean> {
   const isThere = await Deno.stat(path).then(() => true, () => false);

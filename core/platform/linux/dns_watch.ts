@@ -1,6 +1,6 @@
 /**
- * When should a file that others write be looked at again? At once when inotify reports it, and now and then in
- * any case: inotify does not see what is written through another mount.
+ * When should a file that others write be looked at again? At once when inotify reports it, and now
+ * and then in any case: inotify does not see what is written through another mount.
  * @module
  */
 import { basename } from "node:path";
@@ -17,6 +17,9 @@ export interface WatchOptions {
   readonly look: () => Promise<void>;
   readonly log: (message: string) => void;
 }
+
+/** A look that no visible change calls for is this many times as rare, for it costs CPU time. */
+const IDLE_FACTOR = 10;
 
 /** A watch that is under way. */
 export interface Watch {
@@ -39,6 +42,8 @@ export function watchFiles(options: WatchOptions): Watch {
       if (isAbout && event.kind !== "access") wake();
     }
   };
+  let seen = "";
+  let skipped = 0;
   const loop = async () => {
     while (!isEnded) {
       if (!isWoken) {
@@ -51,8 +56,13 @@ export function watchFiles(options: WatchOptions): Watch {
           };
         });
       }
+      const print = fingerprint(options);
+      const isQuiet = !isWoken && print === seen && ++skipped < IDLE_FACTOR;
       isWoken = false;
-      if (!isEnded) await options.look();
+      if (isEnded || isQuiet) continue;
+      skipped = 0;
+      await options.look();
+      seen = fingerprint(options);
     }
   };
   const done = Promise.all([loop(), follow()]);
@@ -64,6 +74,18 @@ export function watchFiles(options: WatchOptions): Watch {
       await done;
     },
   };
+}
+
+/** What changes when one of the files does, at the price of one system call each. */
+function fingerprint({ directory, names }: WatchOptions): string {
+  return names.map((name) => {
+    try {
+      const { ino, mtime, size } = Deno.lstatSync(`${directory}/${name}`);
+      return `${ino} ${mtime?.getTime()} ${size}`;
+    } catch {
+      return "none";
+    }
+  }).join();
 }
 
 function openWatcher(options: WatchOptions): Deno.FsWatcher | null {

@@ -1,9 +1,10 @@
 /**
  * What does a resolv.conf(5) say, who wrote it, and what does ours look like?
  *
- * Ours names this node's resolver alone: with a second `nameserver` line musl would ask both and take the first answer, so mesh
- * names would fail at random and leak. The user's `search`, `domain`, `options` and `sortlist` lines stay as they are: a bare
- * name means what it meant before.
+ * Ours names this node's resolver alone: with a second `nameserver` line musl would ask both and
+ * take the first answer, so mesh names would fail at random and leak. The user's `search`,
+ * `domain`, `options` and `sortlist` lines stay as they are: a bare name means what it meant
+ * before.
  * @module
  */
 import { canonicalIp, type Ip } from "../../ip.ts";
@@ -113,7 +114,10 @@ const ADDRESSES: ReadonlyMap<Ip, string> = new Map([
   ["100.100.100.100", "Tailscale"],
 ]);
 
-/** Which program wrote a resolv.conf, judged by its text and link target; null when it does not show. */
+/**
+ * Which program wrote a resolv.conf, judged by its text and link target; null when it does not
+ * show.
+ */
 export function identifyWriter(text: string, target: string | null): string | null {
   const byTarget = TARGETS.find(([pattern]) => target !== null && pattern.test(target));
   if (byTarget) return byTarget[1];

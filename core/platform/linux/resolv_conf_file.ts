@@ -1,10 +1,11 @@
 /**
  * How is /etc/resolv.conf replaced so that no reader sees half of it, and put back as it was?
  *
- * By a temporary file, fsync and rename, which also replaces a symbolic link without touching what it points to. Where the file is a
- * mount point (containers, `ip netns exec`) it cannot be renamed over, and renaming over a link that leads to a mount
- * point would change the file for every other namespace: there it is written in place, new text first and then its
- * length, so that it is never empty.
+ * By a temporary file, fsync and rename, which also replaces a symbolic link without touching what
+ * it points to. Where the file is a mount point (containers, `ip netns exec`) it cannot be renamed
+ * over, and renaming over a link that leads to a mount point would change the file for every other
+ * namespace: there it is written in place, new text first and then its length, so that it is never
+ * empty.
  * @module
  */
 import { dirname, isAbsolute, join } from "node:path";

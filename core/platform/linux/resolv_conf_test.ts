@@ -1,4 +1,7 @@
-/** @module */
+/**
+ * What is read in, written to and recognised by resolv.conf.
+ * @module
+ */
 import { strict as assert } from "node:assert";
 import { formatResolvConf, identifyWriter, parseMarker, parseResolvConf } from "./resolv_conf.ts";
 

@@ -1,9 +1,10 @@
 /**
  * How does systemd-resolved send mesh names, and only those, to this node's resolver?
  *
- * By settings of our own link: its DNS servers are our addresses, its routing domains (`~mesh`: route, do not search) are the mesh's
- * suffixes and reverse zones. Each call replaces the former list, so all domains are in one call. The settings vanish with the link; a
- * reconnect to a restarted service is found by its writing /run/systemd/resolve.
+ * By settings of our own link: its DNS servers are our addresses, its routing domains (`~mesh`:
+ * route, do not search) are the mesh's suffixes and reverse zones. Each call replaces the former
+ * list, so all domains are in one call. The settings vanish with the link; a reconnect to a
+ * restarted service is found by its writing /run/systemd/resolve.
  * @module
  */
 import { MeshError } from "../../errors.ts";
@@ -45,7 +46,9 @@ export async function findResolved(
   return answers ? { resolvectl, directory } : null;
 }
 
-/** Resolvers that systemd-resolved asks, from the file that it keeps for programs that want to know. */
+/**
+ * Resolvers that systemd-resolved asks, from the file that it keeps for programs that want to know.
+ */
 export async function resolvedUpstreams(directory: string = RESOLVED_DIRECTORY): Promise<Ip[]> {
   return [...parseResolvConf(await readText(`${directory}/${UPLINK_NAME}`) ?? "").nameservers];
 }

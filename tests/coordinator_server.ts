@@ -1,0 +1,210 @@
+/**
+ * A real coordinator on loopback and what speaks to it: the fixture of the HTTP tests.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import {
+  type Coordinator,
+  type CoordinatorOptions,
+  createCoordinator,
+} from "../coordinator/mod.ts";
+import { ControlClient, type ControlEffect, type ControlEvent } from "../core/control/client.ts";
+import { PATHS } from "../core/control/envelope.ts";
+import { toBase64Url } from "../core/bytes.ts";
+import { ControlChannel } from "../core/daemon/control_channel.ts";
+import { register, type Registration } from "../core/daemon/registration.ts";
+import { StateDir } from "../core/daemon/state_dir.ts";
+import { systemRandom } from "../core/daemon/system_random.ts";
+import { type HttpAnswer, request, tlsOptions } from "../core/daemon/tls_pin.ts";
+import { type ErrorCode, MeshError } from "../core/errors.ts";
+import type { Identity } from "../core/identity/keys.ts";
+import { signNodeRecord } from "../core/identity/record.ts";
+import { decodeToken } from "../core/identity/token.ts";
+import { NEVER } from "../core/machine.ts";
+
+function openAt(
+  dir: string,
+  port: number,
+  over: Partial<CoordinatorOptions>,
+): Promise<Coordinator> {
+  return createCoordinator({
+    dataDir: `${dir}/coordinator`,
+    listen: { hostname: "127.0.0.1", port },
+    publicHosts: ["127.0.0.1", "localhost"],
+    version: "test",
+    log: () => {},
+    ...over,
+  });
+}
+
+/** A coordinator in a temporary directory, restartable. */
+export class TestServer implements AsyncDisposable {
+  readonly dir: string;
+  coordinator: Coordinator;
+  #port: number;
+
+  private constructor(dir: string, coordinator: Coordinator) {
+    this.dir = dir;
+    this.coordinator = coordinator;
+    this.#port = coordinator.port;
+  }
+
+  static async start(over: Partial<CoordinatorOptions> = {}): Promise<TestServer> {
+    const dir = await Deno.makeTempDir();
+    return new TestServer(dir, await openAt(dir, 0, over));
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  /** The pinned CA as the coordinator keeps it. */
+  get ca(): string {
+    return readFileSync(`${this.dir}/coordinator/ca.crt`, "utf8");
+  }
+
+  token(options: Parameters<Coordinator["createToken"]>[0] = { reusable: true }): string {
+    return this.coordinator.createToken(options).token;
+  }
+
+  /** Starts again on the same port over the same data, after `whileDown`. */
+  async restart(
+    over: Partial<CoordinatorOptions> = {},
+    whileDown: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
+    await this.coordinator.close();
+    await whileDown();
+    this.coordinator = await openAt(this.dir, this.#port, over);
+  }
+
+  /** One request, trusting the mesh's CA. */
+  fetch(method: string, path: string, body?: unknown): Promise<HttpAnswer> {
+    const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+    return request(this.url + path, {
+      method,
+      ...(text === undefined ? {} : { body: text }),
+      tls: tlsOptions(this.ca),
+    });
+  }
+
+  /** A challenge for `identity`. */
+  async challenge(identity: Identity): Promise<string> {
+    const text = toBase64Url(identity.publicKey);
+    const { status, body } = await this.fetch("POST", PATHS.challenge, { identity: text });
+    assert.equal(status, 200, body);
+    return JSON.parse(body).challenge;
+  }
+
+  /** Registers as the daemon does. */
+  async register(
+    identity: Identity,
+    over: { token?: string; name?: string; aliases?: string[]; url?: string } = {},
+  ): Promise<Registration> {
+    const state = await StateDir.open(`${this.dir}/${identity.peerId}`);
+    return await register({
+      urls: [over.url ?? this.url],
+      identity,
+      token: over.token === undefined ? null : decodeToken(over.token),
+      caCertificate: this.ca,
+      name: over.name ?? "node",
+      aliases: over.aliases ?? [],
+      version: "test",
+      state,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.coordinator.close();
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}
+
+/** A node's control connection: the machine, its sockets and a timer. */
+export class TestNode implements AsyncDisposable {
+  readonly client: ControlClient;
+  readonly effects: ControlEffect[] = [];
+  readonly #channel: ControlChannel;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #waiters: (() => void)[] = [];
+  #isClosed = false;
+
+  constructor(identity: Identity, { reply, caCertificate, url }: Registration, seq?: number) {
+    const { name, addresses, aliases, meshId, cidr4, prefix6, recordSeq } = reply;
+    const facts = { name, addresses: [...addresses], aliases, meshId, seq: seq ?? recordSeq + 1 };
+    this.client = new ControlClient({
+      identity,
+      urls: [url.replace("https:", "wss:") + PATHS.control],
+      facts: { meshId, cidr4, prefix6 },
+      record: signNodeRecord(identity, facts),
+      endpoints: ["192.0.2.1:51820"],
+      udpPort: 51820,
+      bootId: crypto.randomUUID(),
+      version: "test",
+      random: systemRandom,
+    });
+    this.#channel = new ControlChannel({
+      caCertificate,
+      wallTime: Date.now,
+      emit: (event) => this.give(event),
+    });
+    this.give({ type: "tick" });
+  }
+
+  /** Hands an event over and performs what comes of it. */
+  give(event: ControlEvent): void {
+    if (this.#isClosed) return;
+    for (const effect of this.client.handle(event, performance.now())) {
+      this.effects.push(effect);
+      const isSocket = effect.type === "connect" || effect.type === "send" ||
+        effect.type === "close";
+      if (isSocket) this.#channel.perform(effect);
+    }
+    clearTimeout(this.#timer);
+    const { deadline } = this.client;
+    if (deadline !== NEVER) {
+      const delay = Math.max(0, deadline - performance.now());
+      this.#timer = setTimeout(() => this.give({ type: "tick" }), delay);
+    }
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  /** Waits until `isTrue`; fails after `withinMs`. Returns the milliseconds that it took. */
+  async until(isTrue: () => boolean, what: string, withinMs = 5000): Promise<number> {
+    const start = performance.now();
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, withinMs);
+    while (!isTrue()) {
+      if (performance.now() - start >= withinMs) {
+        assert.fail(`${what}: not within ${withinMs} ms, ${JSON.stringify(this.client.report)}`);
+      }
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiters.push(resolve);
+      await Promise.race([promise, late.promise]);
+    }
+    clearTimeout(timer);
+    return performance.now() - start;
+  }
+
+  connected(withinMs?: number): Promise<number> {
+    return this.until(() => this.client.report.state === "connected", "connected", withinMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#channel.close();
+  }
+}
+
+/** Asserts that `run` fails with `code`; returns the error. */
+export async function refused(run: Promise<unknown>, code: ErrorCode): Promise<MeshError> {
+  try {
+    await run;
+  } catch (error) {
+    assert.ok(error instanceof MeshError, String(error));
+    assert.equal(error.code, code, error.message);
+    return error;
+  }
+  assert.fail(`expected "${code}", but it succeeded`);
+}
