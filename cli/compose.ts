@@ -6,7 +6,6 @@
  * starts it beside the node, watches it, and ends it by closing its standard input.
  * @module
  */
-import { requireLinux } from "../core/daemon/daemon.ts";
 import { loadOrCreateIdentity } from "../core/daemon/identity_file.ts";
 import { createLog } from "../core/daemon/log.ts";
 import {
@@ -233,4 +232,12 @@ async function resolveEndpoint(text: string): Promise<Endpoint> {
     if (found[0]) return formatEndpoint(found[0], port);
   }
   throw new MeshError("config-invalid", `Cannot use endpoint "${text}": its name has no address`);
+}
+
+/** @throws {MeshError} `unsupported` where there is no data plane yet. */
+function requireLinux(): void {
+  if (Deno.build.os === "linux") return;
+  throw new MeshError("unsupported", `Cannot run a node on ${Deno.build.os}: Linux only so far`, {
+    hint: "Run the node on a Linux machine; other commands work here",
+  });
 }

@@ -168,7 +168,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   /** Brings device, routes and names in step with the netmap. */
   #follow(changes: NetmapChanges, now: Millis, effects: NodeEffect[]): void {
     for (const id of changes.removed) this.#remove(id, now, effects);
-    let isRenamed = changes.removed.length > 0;
+    let isRenamed = changes.removed.length > 0 || changes.areCoordinatorsOther;
     for (const peer of changes.upserted) {
       if (this.#upsert(peer, now, effects)) isRenamed = true;
     }

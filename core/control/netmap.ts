@@ -36,7 +36,14 @@ export interface NetmapChanges {
   readonly upserted: readonly MeshPeer[];
   readonly removed: readonly PeerId[];
   readonly refused: readonly Refusal[];
+  /** Whether the set of coordinators is another one, which no peer's entry shows. */
+  readonly areCoordinatorsOther: boolean;
 }
+
+/** What entries changed, and which peers they were about. */
+type EntryChanges =
+  & Pick<NetmapChanges, "upserted" | "removed" | "refused">
+  & { readonly told: readonly PeerId[] };
 
 /** The facts of a mesh that never change. */
 export interface MeshFacts {
@@ -102,7 +109,7 @@ export class NetmapView {
       throw new MeshError("identity-mismatch", `Cannot use netmap: it is of mesh ${found}`);
     }
     this.#version = netmap.version;
-    this.#coordinators = netmap.coordinators;
+    const areCoordinatorsOther = this.#setCoordinators(netmap.coordinators);
     const changes = this.#upsert(netmap.peers);
     const told = new Set([...changes.told]);
     const faded: MeshPeer[] = [];
@@ -112,7 +119,7 @@ export class NetmapView {
       this.#peers.set(peer.id, offline);
       faded.push(offline);
     }
-    return { ...changes, upserted: [...changes.upserted, ...faded] };
+    return { ...changes, upserted: [...changes.upserted, ...faded], areCoordinatorsOther };
   }
 
   /**
@@ -125,17 +132,23 @@ export class NetmapView {
       throw new MeshError("protocol-invalid", `Cannot apply delta: ${gap}`);
     }
     this.#version = delta.version;
-    if (delta.coordinators) this.#coordinators = delta.coordinators;
+    const areCoordinatorsOther = this.#setCoordinators(delta.coordinators ?? this.#coordinators);
     const removed = delta.remove.filter((id) => this.#peers.delete(id));
     const changes = this.#upsert(delta.upsert);
-    return { ...changes, removed: [...removed, ...changes.removed] };
+    return { ...changes, removed: [...removed, ...changes.removed], areCoordinatorsOther };
+  }
+
+  #setCoordinators(ids: readonly PeerId[]): boolean {
+    const areOther = ids.join() !== this.#coordinators.join();
+    this.#coordinators = ids;
+    return areOther;
   }
 
   /**
    * Entries that give names up come first and refused ones get a second try, so that the order in
    * which a coordinator lists them does not matter.
    */
-  #upsert(entries: readonly PeerEntry[]): NetmapChanges & { readonly told: readonly PeerId[] } {
+  #upsert(entries: readonly PeerEntry[]): EntryChanges {
     const upserted = new Map<PeerId, MeshPeer>();
     const removed: PeerId[] = [];
     const told: PeerId[] = [];

@@ -42,14 +42,27 @@ function names(view: NetmapView): string[] {
 
 Deno.test("NetmapView reports only peers that changed", () => {
   const view = viewOf(entry(A, 1), entry(B, 2));
-  const delta = { type: "delta", version: 2, remove: [] } as const;
   const changes = view.apply({
-    ...delta,
+    type: "delta",
+    version: 2,
     remove: [],
     upsert: [entry(A, 1), entry(B, 2, {}, { endpoints: ["192.0.2.9:9"] }), entry(C, 3)],
   });
   assert.deepEqual(changes.upserted.map(({ id }) => id), [B.peerId, C.peerId]);
   assert.deepEqual(changes.refused, []);
+});
+
+Deno.test("NetmapView says when coordinators change, though no peer does", () => {
+  const view = viewOf(entry(A, 1), entry(B, 2));
+  const changes = (version: number, coordinators?: string[]) => {
+    const upsert = [entry(B, 2)];
+    const other = coordinators ? { coordinators } : {};
+    return view.apply({ type: "delta", version, upsert, remove: [], ...other });
+  };
+  assert.equal(changes(2).areCoordinatorsOther, false);
+  assert.equal(changes(3, [B.peerId]).areCoordinatorsOther, true);
+  assert.equal(changes(4).areCoordinatorsOther, false);
+  assert.deepEqual(view.coordinators, [B.peerId]);
 });
 
 Deno.test("NetmapView keeps a peer that a later netmap lacks, as offline", () => {

@@ -13,7 +13,7 @@ import { DataPlaneBridge } from "../dataplane/bridge.ts";
 import { mapped, unmapped } from "../dataplane/table.ts";
 import { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
-import { errorMessage, MeshError } from "../errors.ts";
+import { errorMessage } from "../errors.ts";
 import type { Identity } from "../identity/keys.ts";
 import { type Endpoint, formatEndpoint, formatPrefix, parseEndpoint, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
@@ -395,12 +395,4 @@ export class Daemon {
 
 function endpointOf(ip: Uint8Array, port: number): Endpoint {
   return formatEndpoint(unmapped(ip), port);
-}
-
-/** What a failed start says when the platform has no data plane yet. */
-export function requireLinux(): void {
-  if (Deno.build.os === "linux") return;
-  throw new MeshError("unsupported", `Cannot run a node on ${Deno.build.os}: Linux only so far`, {
-    hint: "Run the node on a Linux machine; other commands work here",
-  });
 }

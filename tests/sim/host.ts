@@ -1,0 +1,406 @@
+/**
+ * A machine of the simulation: the product's own node and packet path, with simulated devices.
+ *
+ * It does with effects what the daemon does (`core/daemon/daemon.ts`), over virtual time.
+ * @module
+ */
+import { toBase64Url } from "../../core/bytes.ts";
+import { ControlClient, type ControlEvent } from "../../core/control/client.ts";
+import { PATHS, signCall, signRegistration } from "../../core/control/envelope.ts";
+import type { Netmap, RegisterReply } from "../../core/control/messages.ts";
+import type { Pin, RecordVerifier } from "../../core/control/roster.ts";
+import { leavingRecord, type Membership, membershipOf } from "../../core/daemon/membership.ts";
+import { nobleAead } from "../../core/dataplane/aead.ts";
+import { DataPlaneBridge } from "../../core/dataplane/bridge.ts";
+import { SharedState } from "../../core/dataplane/layout.ts";
+import { RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
+import { mapped, PeerTable } from "../../core/dataplane/table.ts";
+import { DATA_HEADER, DATA_TRAILER, TxPath } from "../../core/dataplane/tx_path.ts";
+import { Zone } from "../../core/dns/zone.ts";
+import type { Identity } from "../../core/identity/keys.ts";
+import { formatCredential, type JoinToken } from "../../core/identity/token.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  type Ip,
+  parseEndpoint,
+  parsePrefix,
+} from "../../core/ip.ts";
+import { NEVER } from "../../core/machine.ts";
+import { type NodeEffect, NodeMachine } from "../../core/node.ts";
+import { Device } from "../../core/wireguard/device.ts";
+import { TimestampSource } from "../../core/wireguard/tai64n.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { Network } from "./network.ts";
+import type { World } from "./world.ts";
+
+const MTU = 1420;
+const PORT = 51820;
+
+/** What survives `kill -9`. */
+interface Disk {
+  membership: Membership | null;
+  netmap: Netmap | null;
+  pins: readonly Pin[];
+  watermark: number;
+}
+
+/** Everything a host is made with. */
+export interface HostOptions {
+  readonly world: World;
+  readonly network: Network;
+  readonly coordinator: Coordinator;
+  readonly verifier: RecordVerifier;
+  readonly identity: Identity;
+  readonly name: string;
+  /** Address on the underlay. */
+  readonly ip: Ip;
+  /** Shared memory to use; cleared at each start. */
+  readonly memory: SharedState;
+}
+
+interface Running {
+  readonly node: NodeMachine;
+  readonly table: PeerTable;
+  readonly bridge: DataPlaneBridge;
+  readonly tx: TxPath;
+  readonly rx: RxPath;
+}
+
+/** One machine. */
+export class Host {
+  readonly name: string;
+  readonly zone = new Zone();
+  /** Packets that came out of the tunnel. */
+  onPacket: (packet: Uint8Array) => void = () => {};
+  /** Added to this machine's wall clock. */
+  clockOffset = 0;
+  readonly #options: HostOptions;
+  readonly #disk: Disk = { membership: null, netmap: null, pins: [], watermark: 0 };
+  #ip: Ip;
+  #running: Running | null = null;
+  #isAsleep = false;
+  #isCollecting = false;
+  #timerFor = NEVER;
+  /** Machine's connection number to the coordinator's. */
+  readonly #connections = new Map<number, number>();
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.#ip = options.ip;
+  }
+
+  get endpoint(): Endpoint {
+    return formatEndpoint(this.#ip, PORT);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== null && !this.#isAsleep;
+  }
+
+  get isAsleep(): boolean {
+    return this.#isAsleep;
+  }
+
+  get node(): NodeMachine {
+    return this.#running!.node;
+  }
+
+  get reply(): RegisterReply {
+    return this.#disk.membership!.reply;
+  }
+
+  get isConnected(): boolean {
+    return this.#running?.node.control.report.state === "connected";
+  }
+
+  /** Drops by reason. */
+  get drops(): Record<string, number> {
+    return this.#running?.table.drops() ?? {};
+  }
+
+  /** Registers with the coordinator. @throws {MeshError} what it refuses with. */
+  join(token: JoinToken | null): void {
+    const { coordinator, identity, name } = this.#options;
+    const service = coordinator.service!;
+    const text = toBase64Url(identity.publicKey);
+    const { challenge } = service.challenge({ identity: text }, coordinator.moment);
+    const { reply, events } = service.register(
+      signRegistration(identity, {
+        challenge,
+        identity: text,
+        name,
+        aliases: [],
+        version: "0",
+        time: this.#wallTime(),
+        ...(token ? { token: formatCredential(token) } : {}),
+      }),
+      coordinator.moment,
+    );
+    coordinator.publish(events);
+    const full = { ...reply, caCertificate: "" };
+    const place = { urls: ["https://c:8443"], caCertificate: null };
+    this.#disk.membership = membershipOf(identity, place, full, this.#disk.membership);
+  }
+
+  /** Gives name and address back and stops. */
+  leave(): void {
+    const { coordinator, identity } = this.#options;
+    const service = coordinator.service!;
+    const text = toBase64Url(identity.publicKey);
+    const { challenge } = service.challenge({ identity: text }, coordinator.moment);
+    const record = leavingRecord(identity, this.#disk.membership!);
+    const path = `${PATHS.nodes}/${identity.peerId}`;
+    const body = { challenge, identity: text, record };
+    const envelope = signCall(identity, { method: "DELETE", path, body });
+    coordinator.publish(service.leave(identity.peerId, envelope, coordinator.moment).events);
+    this.kill();
+    this.#disk.membership = null;
+    this.#disk.netmap = null;
+    this.#disk.pins = [];
+  }
+
+  /** Starts the process over what is on disk. */
+  start(): void {
+    const { world, network, identity, verifier, memory } = this.#options;
+    const { reply, record } = this.#disk.membership!;
+    const { meshId, cidr4, prefix6 } = reply;
+    memory.bytes.fill(0);
+    const table = new PeerTable(memory);
+    table.setOwnAddresses(reply.addresses);
+    const timestamps = new TimestampSource(this.#disk.watermark);
+    const device = new Device({
+      privateKey: identity.wireguard.privateKey,
+      random: world.random,
+      timestamp: () => {
+        const stamp = timestamps.next(this.#wallTime());
+        this.#disk.watermark = timestamps.watermark;
+        return stamp;
+      },
+    });
+    const control = new ControlClient({
+      identity,
+      urls: ["wss://c:8443/api/v1/control"],
+      facts: { meshId, cidr4, prefix6 },
+      record,
+      endpoints: [this.endpoint],
+      udpPort: PORT,
+      bootId: world.random.bytes(8).toHex(),
+      version: "0",
+      random: world.random,
+      pins: this.#disk.pins,
+      verifier,
+      ...(this.#disk.netmap ? { netmap: this.#disk.netmap } : {}),
+    });
+    const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
+      const to = table.endpoint(peer);
+      if (to) network.send(this.endpoint, to, bytes.subarray(at, at + length));
+    };
+    this.#running = {
+      node: new NodeMachine({ id: identity.peerId, device, control, staticPeers: [] }),
+      table,
+      bridge: new DataPlaneBridge(table),
+      tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
+      rx: new RxPath(memory, nobleAead),
+    };
+    this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
+    network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
+    world.note(`${this.name} starts`);
+    this.#turn(this.#running.node.handle({ type: "tick" }, world.now));
+  }
+
+  /** `kill -9`. */
+  kill(): void {
+    const { network, coordinator, world } = this.#options;
+    world.note(`${this.name} killed`);
+    network.detach(this.endpoint);
+    for (const connection of this.#connections.values()) coordinator.disconnect(connection);
+    this.#connections.clear();
+    this.#running = null;
+    this.#isAsleep = false;
+  }
+
+  /** The lid closes: nothing is sent, received or timed until {@link wake}. */
+  sleep(): void {
+    this.#options.world.note(`${this.name} sleeps`);
+    this.#isAsleep = true;
+    this.#options.network.detach(this.endpoint);
+  }
+
+  wake(): void {
+    this.#options.world.note(`${this.name} wakes`);
+    this.#isAsleep = false;
+    this.#options.network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
+    this.#tick();
+  }
+
+  /** The machine gets another address. */
+  roam(ip: Ip): void {
+    const { network, world } = this.#options;
+    network.detach(this.endpoint);
+    this.#ip = ip;
+    world.note(`${this.name} roams to ${ip}`);
+    network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
+    this.#control({ type: "set-endpoints", endpoints: [this.endpoint], udpPort: PORT });
+  }
+
+  /** The operating system sends an IP packet into the tunnel. */
+  sendPacket(packet: Uint8Array): void {
+    const { tx } = this.#running!;
+    const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER);
+    bytes.set(packet, DATA_HEADER);
+    tx.begin();
+    tx.packet(bytes, DATA_HEADER, packet.length);
+    tx.end();
+    this.#notified();
+  }
+
+  #wallTime(): number {
+    return this.#options.world.wallTime + this.clockOffset;
+  }
+
+  #receive(from: Endpoint, bytes: Uint8Array): void {
+    const { rx, node } = this.#running!;
+    const { ip, port } = parseEndpoint(from)!;
+    rx.begin();
+    const verdict = rx.datagram(bytes, 0, bytes.length, { bytes: mapped(ip), at: 0, port });
+    rx.end();
+    const { now } = this.#options.world;
+    if (verdict === VERDICT.deliver) {
+      this.onPacket(bytes.slice(rx.packetAt, rx.packetAt + rx.packetBytes));
+    } else if (verdict === VERDICT.control) {
+      const event = { type: "datagram", from, bytes, underLoad: false } as const;
+      this.#turn(node.handle({ type: "device", event }, now));
+    } else if (verdict === VERDICT.unknown) {
+      const event = { type: "unknown-index", from } as const;
+      this.#turn(node.handle({ type: "device", event }, now));
+    }
+    this.#notified();
+  }
+
+  /** Workers raised flags: the control thread looks a moment later. */
+  #notified(): void {
+    const running = this.#running!;
+    if ((!running.tx.notify && !running.rx.notify) || this.#isCollecting) return;
+    running.tx.notify = running.rx.notify = false;
+    this.#isCollecting = true;
+    this.#options.world.after(0.1, () => {
+      this.#isCollecting = false;
+      if (this.#running === running && !this.#isAsleep) this.#collect();
+    });
+  }
+
+  #collect(): void {
+    const { node, bridge } = this.#running!;
+    const { now } = this.#options.world;
+    for (const event of bridge.collect(node.peers.keys(), now)) {
+      this.#turn(node.handle({ type: "device", event }, now));
+    }
+    this.#arm();
+  }
+
+  #control(event: ControlEvent): void {
+    if (!this.isRunning) return;
+    this.#turn(this.node.handle({ type: "control", event }, this.#options.world.now));
+  }
+
+  #turn(effects: readonly NodeEffect[]): void {
+    let touchesWorkers = false;
+    for (const effect of effects) {
+      if (this.#perform(effect)) touchesWorkers = true;
+    }
+    if (touchesWorkers) {
+      this.#running!.tx.commands();
+      this.#running!.rx.sweep();
+      this.#notified();
+    }
+    this.#arm();
+  }
+
+  #perform(effect: NodeEffect): boolean {
+    const { table, bridge, node } = this.#running!;
+    const { network, coordinator } = this.#options;
+    switch (effect.type) {
+      case "install-keypair":
+      case "promote-keypair":
+      case "forget-keypair":
+      case "send-keepalive":
+      case "use-endpoint":
+        return bridge.perform(effect);
+      case "transmit":
+        network.send(this.endpoint, effect.to, effect.bytes);
+        return false;
+      case "session-down":
+        return table.dropStaged(effect.peer);
+      case "peer-added":
+        table.addPeer(effect.peer.slot);
+        return false;
+      case "peer-removed":
+        table.removePeer(effect.peer.slot);
+        bridge.remove(effect.peer.slot);
+        return true;
+      case "routes":
+        if (!table.setRoutes(effect.routes)) throw new Error("the route table is being read");
+        return false;
+      case "names":
+        this.zone.setNodes(effect.nodes, effect.coordinators);
+        return false;
+      case "save":
+        this.#disk.netmap = node.control.view.snapshot;
+        this.#disk.pins = node.control.view.pins;
+        return false;
+      case "connect":
+        return this.#connect(effect.connection);
+      case "send": {
+        const connection = this.#connections.get(effect.connection);
+        if (connection !== undefined) coordinator.receive(connection, effect.message);
+        return false;
+      }
+      case "close": {
+        const connection = this.#connections.get(effect.connection);
+        this.#connections.delete(effect.connection);
+        if (connection !== undefined) coordinator.disconnect(connection);
+        return false;
+      }
+      default:
+        return false;
+    }
+  }
+
+  #connect(connection: number): boolean {
+    const running = this.#running;
+    const emit = (event: ControlEvent) => {
+      if (this.#running === running) this.#control(event);
+    };
+    const remote = this.#options.coordinator.connect({
+      remote: this.endpoint,
+      open: () => emit({ type: "open", connection }),
+      message: (text) => emit({ type: "message", connection, text, wallTime: this.#wallTime() }),
+      closed: (reason) => {
+        this.#connections.delete(connection);
+        emit({ type: "closed", connection, reason });
+      },
+    });
+    this.#connections.set(connection, remote);
+    return false;
+  }
+
+  #tick(): void {
+    if (!this.isRunning) return;
+    this.#collect();
+    this.#turn(this.node.handle({ type: "tick" }, this.#options.world.now));
+  }
+
+  #arm(): void {
+    const running = this.#running;
+    if (!running || this.#isAsleep) return;
+    const deadline = Math.min(running.node.deadline, running.bridge.deadline);
+    if (deadline === NEVER || this.#timerFor <= deadline) return;
+    this.#timerFor = deadline;
+    this.#options.world.after(deadline - this.#options.world.now, () => {
+      this.#timerFor = NEVER;
+      if (this.#running !== null) this.#tick();
+    });
+  }
+}
