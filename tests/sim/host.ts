@@ -82,7 +82,6 @@ export class Host {
   #isAsleep = false;
   #isCollecting = false;
   #timerFor = NEVER;
-  /** Machine's connection number to the coordinator's. */
   readonly #connections = new Map<number, number>();
 
   constructor(options: HostOptions) {
@@ -113,11 +112,6 @@ export class Host {
 
   get isConnected(): boolean {
     return this.#running?.node.control.report.state === "connected";
-  }
-
-  /** Drops by reason. */
-  get drops(): Record<string, number> {
-    return this.#running?.table.drops() ?? {};
   }
 
   /** Registers with the coordinator. @throws {MeshError} what it refuses with. */
