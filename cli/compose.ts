@@ -54,7 +54,7 @@ export async function runNode(options: NodeRunOptions): Promise<void> {
   using state = await StateDir.open(options.stateDir, { exclusive: true });
   const identity = await identityOf(options);
   const membership = await belong(options, state, identity);
-  await serveNode(options, state, identity, membership);
+  await serveNode(options, state, { identity, membership, publicUrl: null });
 }
 
 /** Runs a coordinator until it is stopped. */
@@ -70,33 +70,47 @@ export async function runUp(options: UpRunOptions): Promise<void> {
   using state = await StateDir.open(node.stateDir, { exclusive: true });
   const identity = await identityOf(node);
   const cidr4 = options.coordinator.cidr4 ?? await freeCidr4(options.coordinator.dataDir);
-  await using process = await CoordinatorProcess.start({ ...options.coordinator, cidr4 });
-  progress.listening(process.facts.urls);
+  const isMember = (await loadMembership(state))?.reply.id === identity.peerId;
+  await using process = await CoordinatorProcess.start(
+    { ...options.coordinator, cidr4 },
+    { needsToken: !isMember },
+  );
+  const { urls, localUrl, token } = process.facts;
+  progress.listening(urls);
   const membership = await belong(
-    { ...node, coordinatorUrls: [process.facts.localUrl], token: process.facts.token },
+    { ...node, coordinatorUrls: [localUrl], token },
     state,
     identity,
   );
-  await serveNode(node, state, identity, membership, async () => {
-    for (const url of process.facts.urls.slice(0, 1)) {
-      const { token } = TokenCreateReply.parse(
-        await callCoordinator(membership, identity, {
-          method: "POST",
-          path: PATHS.tokens,
-          body: { reusable: true, expiresInMs: INVITATION_MS },
-        }),
-      );
-      progress.invitation(url, token);
+  const publicUrl = urls[0]!;
+  await serveNode(node, state, { identity, membership, publicUrl }, async () => {
+    try {
+      const reply = await callCoordinator(membership, identity, {
+        method: "POST",
+        path: PATHS.tokens,
+        body: { reusable: true, expiresInMs: INVITATION_MS },
+      });
+      progress.invitation(publicUrl, TokenCreateReply.parse(reply).token);
+    } catch (error) {
+      // The node runs all the same, and `tunnelmesh token create` makes one later.
+      progress.warning(`No invitation was made: ${errorMessage(error)}`);
     }
   });
+}
+
+/** Who a node is, and in which mesh. */
+interface Standing {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  /** What others reach the coordinator by; null when that is what this node uses. */
+  readonly publicUrl: string | null;
 }
 
 /** Starts the service, tells that it is ready, and undoes everything at the end. */
 async function serveNode(
   options: NodeRunOptions,
   state: StateDir,
-  identity: Identity,
-  membership: Membership,
+  { identity, membership, publicUrl }: Standing,
   whenReady: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const { progress } = options;
@@ -116,6 +130,7 @@ async function serveNode(
     wallTime: () => Date.now() + offset,
     context: options.context,
     socketPath: options.socketPath,
+    publicUrl,
     dns: {
       isEnabled: options.dns.isEnabled,
       listen: options.dns.listen && {

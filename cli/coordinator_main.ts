@@ -16,7 +16,7 @@ const FIRST_INVITATION_MS = 24 * 3_600_000;
 /** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
 export async function startCoordinator(options: CoordinatorRunOptions): Promise<void> {
   const { listen, dataDir, cidr4, certificate, logLevel, progress } = options;
-  const isSupervised = Deno.env.get(SUPERVISED) === "1";
+  const supervised = Deno.env.get(SUPERVISED);
   const publicHosts = options.publicHosts.length > 0 ? options.publicHosts : machineAddresses();
   const coordinator = await createCoordinator({
     dataDir,
@@ -32,11 +32,9 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
   const { port } = coordinator;
   const urls = publicHosts.map((host) => `https://${formatHost(host, port)}`);
   try {
-    if (isSupervised) {
-      const { token } = coordinator.createToken({
-        coordinator: true,
-        expiresInMs: FIRST_INVITATION_MS,
-      });
+    if (supervised) {
+      const choices = { coordinator: true, expiresInMs: FIRST_INVITATION_MS };
+      const token = supervised === "token" ? coordinator.createToken(choices).token : null;
       const local = listen.host === null || listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host;
       const localUrl = `https://${formatHost(local, port)}`;
       const facts: CoordinatorFacts = { urls, localUrl, token };

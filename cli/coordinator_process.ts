@@ -11,7 +11,7 @@ import { MeshError } from "../core/errors.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { COORDINATOR_FLAGS, selfCommand } from "./self_command.ts";
 
-/** Tells a coordinator that it was started by `up`. */
+/** Tells a coordinator that it was started by `up`: "token" asks for {@link CoordinatorFacts}' token. */
 export const SUPERVISED = "TUNNELMESH_SUPERVISED";
 
 /** What the child tells. */
@@ -20,8 +20,8 @@ export const CoordinatorFacts = z.strictObject({
   urls: z.array(z.string()).min(1),
   /** What this machine reaches. */
   localUrl: z.string(),
-  /** Admits the node beside it, once, as the coordinator's own. */
-  token: z.string(),
+  /** Admits the node beside it, once, as the coordinator's own; null when it is a member. */
+  token: z.string().nullable(),
 });
 export type CoordinatorFacts = z.infer<typeof CoordinatorFacts>;
 
@@ -42,8 +42,11 @@ export class CoordinatorProcess implements AsyncDisposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws {MeshError} when it ends before it listens; its own words are on stderr. */
-  static async start(options: CoordinatorRunOptions): Promise<CoordinatorProcess> {
-    const child = spawn(options);
+  static async start(
+    options: CoordinatorRunOptions,
+    { needsToken }: { readonly needsToken: boolean },
+  ): Promise<CoordinatorProcess> {
+    const child = spawn(options, needsToken);
     return new CoordinatorProcess(options, child, await child.facts);
   }
 
@@ -73,7 +76,7 @@ export class CoordinatorProcess implements AsyncDisposable {
   }
 
   #restart(): void {
-    this.#child = spawn(this.#options);
+    this.#child = spawn(this.#options, false);
     // Why it failed is on stderr already; the watch tries again.
     this.#child.facts.then((facts) => this.facts = facts, () => {});
     this.#watch(this.#child);
@@ -86,14 +89,14 @@ interface Child {
   stop(): Promise<void>;
 }
 
-function spawn(options: CoordinatorRunOptions): Child {
+function spawn(options: CoordinatorRunOptions, needsToken: boolean): Child {
   const [program, ...args] = selfCommand(COORDINATOR_FLAGS, ["serve", ...argumentsOf(options)]);
   const process = new Deno.Command(program!, {
     args,
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
-    env: { [SUPERVISED]: "1" },
+    env: { [SUPERVISED]: needsToken ? "token" : "yes" },
   }).spawn();
   return {
     process,

@@ -56,7 +56,7 @@ export function createProgress(
       say(
         "invitation",
         { url, token, command },
-        `\nTo add a machine, run there:\n\n  ${out.bold(command)}\n`,
+        `\nTo add a machine, run there within 24 hours:\n\n  ${out.bold(command)}\n`,
       );
     },
     stopping: (text) => say("stopping", { text }, `${out.dim("-")} ${text}`),

@@ -29,7 +29,7 @@ Deno.test("createProgress() writes lines, and warnings on standard error", () =>
 Ready: anna is 172.30.0.2
 - Coordinator listens on https://a:8443
 
-To add a machine, run there:
+To add a machine, run there within 24 hours:
 
   sudo tunnelmesh join https://a:8443 --token tm1_x
 

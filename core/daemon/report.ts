@@ -48,11 +48,19 @@ export function reportPeer(
   };
 }
 
-/** The coordinator connection. */
-export function reportCoordinator(node: NodeMachine, now: Millis): CoordinatorReport {
+/**
+ * The coordinator connection.
+ *
+ * @param publicUrl What others reach it by; null when that is what this node uses.
+ */
+export function reportCoordinator(
+  node: NodeMachine,
+  publicUrl: string | null,
+  now: Millis,
+): CoordinatorReport {
   const { state, since, rtt, clockOffsetMs, lastError, url } = node.control.report;
   return {
-    url: url.replace(/^wss:/, "https:").replace(/\/api\/v1\/control$/, ""),
+    url: publicUrl ?? url.replace(/^wss:/, "https:").replace(/\/api\/v1\/control$/, ""),
     state,
     sinceMs: Math.max(0, now - since),
     rtt: rtt && { value: rtt.value, ageMs: now - rtt.at },

@@ -37,6 +37,8 @@ import { systemRandom } from "./system_random.ts";
 export interface ServiceOptions extends DaemonOptions {
   readonly context: string;
   readonly socketPath: string;
+  /** What others reach the coordinator by, where that differs from what this node uses. */
+  readonly publicUrl: string | null;
   readonly dns: {
     readonly isEnabled: boolean;
     /** Null listens on port 53 of the mesh addresses. */
@@ -117,7 +119,7 @@ export class NodeService implements LocalApiActions {
       mtu,
       udpPort: plane.udpPort,
       aead: plane.aeadName,
-      coordinator: reportCoordinator(node, now),
+      coordinator: reportCoordinator(node, this.#options.publicUrl, now),
       dns: this.#dnsReport(),
       peers: peers.sort((a, b) => a.name < b.name ? -1 : 1),
       drops: this.#daemon.drops,
