@@ -103,17 +103,13 @@ class Server implements DnsServer {
   listen(): void {
     let port = this.#options.port ?? DNS_PORT;
     for (const hostname of this.#options.addresses) {
-      let udp: Deno.DatagramConn | null = null;
       try {
-        udp = Deno.listenDatagram({ transport: "udp", hostname, port });
-        const bound = (udp.addr as Deno.NetAddr).port;
-        const tcp = Deno.listen({ transport: "tcp", hostname, port: bound });
-        port = bound;
+        const { udp, tcp } = bindBoth(hostname, port);
+        port = tcp.addr.port;
         this.#sockets.push(udp);
         this.#listeners.push(tcp);
         this.listening.push(formatEndpoint(hostname, port));
       } catch (error) {
-        udp?.close();
         this.failures.push({ address: hostname, reason: errorMessage(error) });
         this.#options.log(`Cannot answer names on ${hostname}: ${errorMessage(error)}`);
       }
@@ -242,5 +238,26 @@ class Server implements DnsServer {
   /** Keeps a socket that fails again and again from taking the processor. */
   #pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A port that the system chose for UDP may be in use for TCP; then it chooses again, so often. */
+const MAX_CHOICES = 20;
+
+/** Binds one port for UDP and TCP; 0 lets the system choose it. */
+function bindBoth(
+  hostname: Ip,
+  port: number,
+): { udp: Deno.DatagramConn; tcp: Deno.TcpListener } {
+  for (let choice = 1;; choice++) {
+    const udp = Deno.listenDatagram({ transport: "udp", hostname, port });
+    try {
+      const { port: bound } = udp.addr as Deno.NetAddr;
+      return { udp, tcp: Deno.listen({ transport: "tcp", hostname, port: bound }) };
+    } catch (error) {
+      udp.close();
+      const isTaken = error instanceof Deno.errors.AddrInUse;
+      if (!isTaken || port !== 0 || choice === MAX_CHOICES) throw error;
+    }
   }
 }
