@@ -184,7 +184,7 @@ function contextFor(globals: GlobalOptions, host: Host, out: Output): CommandCon
   const daemon = once(async () => {
     const { ControlClient } = await import("./control_client.ts");
     const { usableSocket } = await import("./sockets.ts");
-    return new ControlClient(usableSocket(await socketPath()));
+    return new ControlClient(usableSocket(host, await socketPath()));
   });
   return { globals, host, out, commands: loadCommands, contexts, config, socketPath, daemon };
 }

@@ -41,16 +41,18 @@ export function findSocket(
 }
 
 /**
- * The socket that this user may open: the daemon's own, or for a daemon of somebody else the one
- * beside it that only tells.
+ * The socket that this user may open: the daemon's own, or for root's daemon and another user the
+ * one beside it that only tells.
  */
-export function usableSocket(path: string): string {
+export function usableSocket(host: Host, path: string): string {
+  const readOnly = readOnlySocketPath(path);
+  return host.isRoot || !isOfRoot(path) || !exists(readOnly) ? path : readOnly;
+}
+
+function isOfRoot(path: string): boolean {
   try {
-    const { uid } = Deno.statSync(path);
-    if (Deno.uid() === 0 || uid === Deno.uid()) return path;
-    const readOnly = readOnlySocketPath(path);
-    return exists(readOnly) ? readOnly : path;
+    return Deno.lstatSync(path).uid === 0;
   } catch {
-    return path;
+    return false;
   }
 }
