@@ -32,7 +32,7 @@ export const TEST_LAYERS: readonly TestLayer[] = [
     name: "e2e",
     about: "real nodes in network namespaces",
     needsRoot: true,
-    limitMs: 600_000,
+    limitMs: 900_000,
   },
   {
     name: "interop",
