@@ -11,7 +11,7 @@ const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm1_\S+)/;
 const START_MS = 30_000;
 
 labTest({
-  name: "init, serve -c and join with files, --server and --context work as in the seeds",
+  name: "init, serve -c and join with files, --server and --context as in the seeds",
   run: async () => {
     await prefetch();
     await using lan = await Lan.create(["c", "p", "q"]);
@@ -37,12 +37,12 @@ labTest({
     const second = JSON.parse(done(created)).token;
     await using _second = spawnTunnelmesh(q!, [
       ...["join", "--server", lan.host("c").ip4, "--token", second],
-      ...["--context", "work", "--name", "q"],
+      ...["--context", "office", "--name", "q"],
     ]);
     await waitForPing(p!, "q.mesh", { timeoutMs: START_MS });
-    await waitFor("the context", async () => /work/.test(done(await run(q!, "context", "list"))));
-    done(await run(q!, "context", "use", "work"));
-    assert.equal((await status(q!)).context, "work");
+    await waitFor("the context", async () => /office/.test(done(await run(q!, "context", "list"))));
+    done(await run(q!, "context", "use", "office"));
+    assert.equal((await status(q!)).context, "office");
     assert.match(done(await run(q!, "resolve", "p")), /172\.30\.0\.\d+/);
     assert.match(done(await run(q!, "version")), /tunnelmesh \d+\.\d+/);
     done(await run(q!, "leave"));

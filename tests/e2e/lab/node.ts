@@ -71,6 +71,7 @@ export class Node implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;
   #process: Process | null = null;
   #pastOutput = "";
+  #client: Deno.HttpClient | null = null;
 
   private constructor(host: Host, command: readonly string[], options: NodeOptions) {
     this.host = host;
@@ -154,17 +155,18 @@ export class Node implements AsyncDisposable {
 
   /** What the daemon reports about itself; null when it does not answer. */
   async status(): Promise<StatusReport | null> {
-    const path = this.machine.hostPath(SOCKET);
-    const client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+    // One client for all polls: making many of them stalls for seconds now and then.
+    this.#client ??= Deno.createHttpClient({
+      proxy: { transport: "unix", path: this.machine.hostPath(SOCKET) },
+      poolMaxIdlePerHost: 0,
+    });
     try {
-      const response = await fetch("http://daemon/v1/status", { client });
+      const response = await fetch("http://localhost/v1/status", { client: this.#client });
       if (response.ok) return await response.json();
       await response.body?.cancel();
       return null;
     } catch {
       return null;
-    } finally {
-      client.close();
     }
   }
 
@@ -241,6 +243,8 @@ export class Node implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#process?.[Symbol.asyncDispose]();
+    this.#client?.close();
+    this.#client = null;
   }
 }
 
