@@ -12,16 +12,18 @@ import {
   loadMembership,
   type Membership,
   membershipOf,
+  removePeers,
   saveMembership,
 } from "../core/daemon/membership.ts";
 import { callCoordinator, register } from "../core/daemon/registration.ts";
 import { NodeService } from "../core/daemon/service.ts";
 import { StateDir } from "../core/daemon/state_dir.ts";
+import { isPinnedCa } from "../core/daemon/tls_pin.ts";
 import { PATHS } from "../core/control/envelope.ts";
 import { TokenCreateReply } from "../core/control/messages.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
-import { decodeToken } from "../core/identity/token.ts";
+import { decodeToken, pinsCa } from "../core/identity/token.ts";
 import { peerNameFrom } from "../core/ids.ts";
 import {
   type Endpoint,
@@ -176,7 +178,10 @@ async function belong(
     (name !== before.reply.name.replace(/-\d+$/, "") && name !== before.reply.name ||
       aliases.join() !== before.reply.aliases.join());
   const urls = options.coordinatorUrls.length > 0 ? options.coordinatorUrls : before?.urls ?? [];
-  const isSameMesh = before !== null && urls.join() === before.urls.join();
+  // The same address with another CA is another mesh: its coordinator was set up anew.
+  const isOtherCa = token !== null && pinsCa(token) && before !== null &&
+    !await isPinnedCa(before.caCertificate ?? "", token.caPin);
+  const isSameMesh = before !== null && urls.join() === before.urls.join() && !isOtherCa;
   if (before && isSameMesh && !wantsOther) return before;
   if (urls.length === 0) {
     throw new MeshError("usage", "Cannot join: no coordinator is known", {
@@ -196,6 +201,7 @@ async function belong(
       state,
     });
     const membership = membershipOf(identity, { urls, caCertificate }, reply, before);
+    if (kept && kept.reply.meshId !== reply.meshId) await removePeers(state);
     await saveMembership(state, membership);
     if (reply.name !== name) {
       progress.warning(`The name "${name}" is taken: this node is "${reply.name}"`);

@@ -34,7 +34,8 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
   try {
     if (supervised) {
       const choices = { coordinator: true, expiresInMs: FIRST_INVITATION_MS };
-      const token = supervised === "token" ? coordinator.createToken(choices).token : null;
+      const needsToken = supervised === "token" || coordinator.nodeCount === 0;
+      const token = needsToken ? coordinator.createToken(choices).token : null;
       const local = listen.host === null || listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host;
       const localUrl = `https://${formatHost(local, port)}`;
       const facts: CoordinatorFacts = { urls, localUrl, token };

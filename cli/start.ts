@@ -6,7 +6,7 @@
 import type { PeerConfig } from "../core/config/config.ts";
 import type { CommandContext, Permissions } from "./command.ts";
 import type { LoadedConfig } from "./config_files.ts";
-import { exists } from "./files.ts";
+import { exists, readIfPresent } from "./files.ts";
 import { createProgress } from "./progress.ts";
 import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
 import type { NodeRunOptions } from "./run_options.ts";
@@ -70,6 +70,12 @@ export function isMember(node: NodeRunOptions): boolean {
   return exists(`${node.stateDir}/mesh.json`);
 }
 
+/** Whether that mesh's coordinator is this machine's, even if its data is gone. */
+function isOwnMember(node: NodeRunOptions): boolean {
+  const text = readIfPresent(`${node.stateDir}/mesh.json`) ?? "";
+  return /"urls": \[\s*"https:\/\/(127\.|\[::1\])/.test(text);
+}
+
 /** Runs the node of a configuration, and a coordinator beside it where it needs one. */
 export async function runNodeOrBoth(
   loaded: LoadedConfig<PeerConfig>,
@@ -92,7 +98,7 @@ export async function runNodeOrBoth(
     node.logLevel,
     surroundings,
   );
-  const ownsMesh = exists(`${coordinator.dataDir}/state.db`);
+  const ownsMesh = exists(`${coordinator.dataDir}/state.db`) || isOwnMember(node);
   const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
   const { runNode, runUp } = await import("./compose.ts");
   if (!wants.coordinator && isElsewhere) return await runNode(node);

@@ -5,6 +5,7 @@
  * here decides anything.
  * @module
  */
+import { z } from "zod";
 import { unreachable } from "../assert.ts";
 import { ControlClient, type ControlEffect, type ControlEvent } from "../control/client.ts";
 import { Netmap } from "../control/messages.ts";
@@ -27,7 +28,7 @@ import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { localEndpoints } from "./endpoints.ts";
 import type { Log } from "./log.ts";
-import { type Membership, saveMembership } from "./membership.ts";
+import type { Membership } from "./membership.ts";
 import { systemRandom } from "./system_random.ts";
 import type { StateDir } from "./state_dir.ts";
 import { TimestampFile } from "./timestamp_file.ts";
@@ -51,6 +52,12 @@ export interface DaemonOptions {
   /** Set back or forth in tests. */
   readonly wallTime: () => number;
 }
+
+/** The port that was bound when the wanted one was taken. */
+const KeptPort = z.strictObject({
+  wanted: z.int().min(0).max(65_535),
+  bound: z.int().min(1).max(65_535),
+});
 
 /** How often addresses of the machine are looked at. */
 const ADDRESS_POLL_MS = 5_000;
@@ -96,15 +103,15 @@ export class Daemon {
       options.state.readJson("netmap.json", Netmap),
       options.state.readJson("seen.json", Pins),
       TimestampFile.open(options.state, options.wallTime),
-      options.state.readText("port"),
+      options.state.readJson("port.json", KeptPort),
     ]);
     // A port that was free once is tried again, so that peers still find this node there.
-    const keptPort = kept === null ? null : Number(kept.trim());
+    const udpPort = kept?.wanted === options.udpPort ? kept.bound : options.udpPort;
     const daemon = new Daemon(options, clock, {
       netmap,
       pins,
       timestamps,
-      udpPort: keptPort || options.udpPort,
+      udpPort,
     });
     try {
       await daemon.plane.ready;
@@ -118,7 +125,8 @@ export class Daemon {
         routes: options.staticPeers.flatMap(({ allowedIps }) => allowedIps.map(formatPrefix)),
       });
       if (daemon.plane.udpPort !== options.udpPort) {
-        await options.state.writeText("port", `${daemon.plane.udpPort}\n`);
+        const bound = daemon.plane.udpPort;
+        await options.state.writeJson("port.json", { wanted: options.udpPort, bound });
       }
     } catch (error) {
       await daemon.close();
@@ -155,7 +163,6 @@ export class Daemon {
       interfaceName: options.interfaceName,
       mtu: options.mtu,
       udpPort: kept.udpPort,
-      portIsFixed: false,
     }, {
       flags: () => this.#collect(),
       control: (datagrams, underLoad) => this.#receive(datagrams, underLoad),
@@ -196,12 +203,6 @@ export class Daemon {
     const drops = this.plane.table.drops();
     for (const [reason, count] of this.#controlDrops) drops[reason] = (drops[reason] ?? 0) + count;
     return drops;
-  }
-
-  /** Looks the machine's addresses up again and reconnects, after a change of network. */
-  refresh(): void {
-    this.#pollAddresses();
-    this.#control({ type: "reconnect" });
   }
 
   /** Stops forwarding and removes the interface. The last netmap is on disk afterwards. */
@@ -384,12 +385,6 @@ export class Daemon {
     if (endpoints.join() === this.#endpoints.join()) return;
     this.#endpoints = endpoints;
     this.#control({ type: "set-endpoints", endpoints, udpPort: this.plane.udpPort });
-  }
-
-  /** Takes new facts of membership, e.g. after registering again. */
-  async setMembership(membership: Membership): Promise<void> {
-    await saveMembership(this.options.state, membership);
-    this.#control({ type: "set-record", record: membership.record });
   }
 }
 

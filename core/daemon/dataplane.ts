@@ -27,9 +27,8 @@ export interface DataPlaneEvents {
 export interface DataPlaneOptions {
   readonly interfaceName: string;
   readonly mtu: number;
-  /** Preferred port; another is taken when it is in use and `portIsFixed` is false. */
+  /** Preferred port; another is taken when it is in use. */
   readonly udpPort: number;
-  readonly portIsFixed: boolean;
 }
 
 /** Handshake messages waiting from which on senders must prove their address (wireguard-go's). */
@@ -159,7 +158,7 @@ function openPort(options: DataPlaneOptions): UdpSocket {
     return openUdp(options.udpPort);
   } catch (error) {
     const isTaken = error instanceof MeshError && error.code === "already-running";
-    if (!isTaken || options.portIsFixed) throw error;
+    if (!isTaken) throw error;
     return openUdp(0);
   }
 }

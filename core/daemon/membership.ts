@@ -37,7 +37,13 @@ export async function saveMembership(state: StateDir, membership: Membership): P
 
 /** Forgets the mesh; the identity stays. */
 export async function removeMembership(state: StateDir): Promise<void> {
-  for (const name of [FILE, "netmap.json", "seen.json"]) await state.remove(name);
+  await state.remove(FILE);
+  await removePeers(state);
+}
+
+/** Forgets what was seen of peers: names and addresses of another mesh would be held against it. */
+export async function removePeers(state: StateDir): Promise<void> {
+  for (const name of ["netmap.json", "seen.json"]) await state.remove(name);
 }
 
 /**

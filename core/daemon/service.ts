@@ -251,7 +251,8 @@ export class NodeService implements LocalApiActions {
       warnings.push(`This machine's clock is ${minutes} min ${direction} the coordinator's`);
     }
     if (state === "refused") {
-      warnings.push(`The coordinator refuses this node: ${lastError ?? "it did not say why"}`);
+      const why = lastError ?? "it did not say why";
+      warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
     }
     const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
     if (problem) warnings.push(problem);

@@ -99,12 +99,22 @@ export async function fetchPinnedCa(url: string, pin: Uint8Array): Promise<strin
   const { status, body } = await request(url + PATHS.caCertificate, { method: "GET", tls });
   const certificate = status === 200 ? parseCertificate(body) : null;
   if (!certificate) throw untrusted(url, "it sent no CA certificate");
-  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(certificate.raw));
-  if (!equalConstantTime(new Uint8Array(digest), pin)) {
+  if (!await matchesPin(certificate, pin)) {
     throw untrusted(url, "its CA certificate is not the one that the token names");
   }
   // Only what was compared: the answer may hold other certificates behind the genuine one.
   return certificate.toString();
+}
+
+/** Whether a CA certificate (PEM) is the one that `pin` names. */
+export async function isPinnedCa(pem: string, pin: Uint8Array): Promise<boolean> {
+  const certificate = parseCertificate(pem);
+  return certificate !== null && await matchesPin(certificate, pin);
+}
+
+async function matchesPin(certificate: X509Certificate, pin: Uint8Array): Promise<boolean> {
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(certificate.raw));
+  return equalConstantTime(new Uint8Array(digest), pin);
 }
 
 function parseCertificate(pem: string): X509Certificate | null {

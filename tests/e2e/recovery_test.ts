@@ -4,9 +4,9 @@
  */
 import { strict as assert } from "node:assert";
 import { meshTest } from "./lab/mesh.ts";
-import type { Node } from "./lab/node.ts";
+import { Node } from "./lab/node.ts";
 import { isAlive, waitFor } from "./lab/process.ts";
-import { mustPing, ping, PingStream } from "./lab/traffic.ts";
+import { mustPing, ping, PingStream, waitForPing } from "./lab/traffic.ts";
 
 meshTest({
   name:
@@ -124,3 +124,21 @@ async function assertNoTraces(node: Node): Promise<void> {
   assert.deepEqual([...Deno.readDirSync(machine.hostPath("/run/tunnelmesh/"))], []);
   assert.equal((await ping(machine, "a.mesh", { count: 1 })).sent, 0);
 }
+
+meshTest({
+  name: "a coordinator that was set up anew takes its nodes back with a fresh token",
+  mesh: { nodes: ["a"] },
+  run: async (mesh) => {
+    const [c, a] = [mesh.coordinator, mesh.node("a")];
+    const before = (await a.mustStatus()).meshId;
+    await c.stop();
+    await a.stop();
+    await Deno.remove(c.machine.hostPath("/var/lib/tunnelmesh/coordinator"), { recursive: true });
+    c.invitation = null;
+    await c.start();
+    await using back = await Node.join(a.host, c.invitation!, { name: "a" });
+    await back.waitUntilConnected();
+    assert.notEqual((await back.mustStatus()).meshId, before);
+    await waitForPing(a.machine, "c.mesh");
+  },
+});
