@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { MeshError } from "../errors.ts";
+import type { StatusReport } from "./api_types.ts";
+import { LocalApi, type LocalApiActions } from "./local_api.ts";
+import { readOnlySocketPath } from "./socket_path.ts";
+
+/** Actions that say what was asked of them. */
+function actions(): LocalApiActions & { readonly asked: string[] } {
+  const asked: string[] = [];
+  return {
+    asked,
+    status: () => ({ name: "a" }) as StatusReport,
+    resolve: (name) => {
+      if (name !== "b") throw new MeshError("name-unknown", `Cannot resolve "${name}"`);
+      return { name: "b.tunnelmesh", addresses: ["172.30.0.2"], peer: "b" };
+    },
+    async *ping({ peer, count }) {
+      for (let sequence = 1; sequence <= count; sequence++) {
+        yield { sequence, peer, address: "172.30.0.2", rttMs: 1, link: "udp", endpoint: null };
+      }
+    },
+    diagnoseDns: () => Promise.resolve([]),
+    leave: () => Promise.resolve(void asked.push("leave")),
+    stop: () => void asked.push("stop"),
+    admin: (request) => Promise.resolve(request),
+  };
+}
+
+async function withApi(
+  run: (
+    ask: (path: string, init?: RequestInit & { isReadOnly?: boolean }) => Promise<Response>,
+    api: { asked: string[]; socket: string },
+  ) => Promise<void>,
+): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  const socket = `${folder}/x.sock`;
+  const todo = actions();
+  const api = await LocalApi.start(socket, todo);
+  const clients = [socket, readOnlySocketPath(socket)].map((path) =>
+    Deno.createHttpClient({ proxy: { transport: "unix", path }, poolMaxIdlePerHost: 0 })
+  );
+  try {
+    await run(
+      (path, { isReadOnly, ...init } = {}) =>
+        fetch(`http://localhost${path}`, { ...init, client: clients[isReadOnly ? 1 : 0]! }),
+      { asked: todo.asked, socket },
+    );
+  } finally {
+    for (const client of clients) client.close();
+    await api.close();
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("LocalApi answers with JSON, JSON lines and problem details", async () => {
+  await withApi(async (ask) => {
+    assert.equal((await (await ask("/v1/status")).json()).name, "a");
+    const unknown = await ask("/v1/resolve?name=x");
+    assert.equal(unknown.status, 404);
+    assert.equal((await unknown.json()).type, "urn:tunnelmesh:error:name-unknown");
+    const body = JSON.stringify({ peer: "b", count: 2 });
+    const lines = (await (await ask("/v1/ping", { method: "POST", body })).text()).trim();
+    assert.deepEqual(lines.split("\n").map((line) => JSON.parse(line).sequence), [1, 2]);
+  });
+});
+
+Deno.test("LocalApi refuses malformed requests by the field's name", async () => {
+  await withApi(async (ask) => {
+    for (const [body, field] of [['{"peer":"b","count":0}', "count"], ["not json", "object"]]) {
+      const answer = await ask("/v1/ping", { method: "POST", body: body! });
+      assert.equal(answer.status, 400);
+      assert.match((await answer.json()).title, new RegExp(field!));
+    }
+    const nothing = await ask("/v1/nothing");
+    assert.equal(nothing.status, 400);
+    await nothing.body?.cancel();
+  });
+});
+
+Deno.test("LocalApi lets other users look and change nothing", async () => {
+  await withApi(async (ask, { asked, socket }) => {
+    assert.equal(((await Deno.stat(socket)).mode ?? 0) & 0o777, 0o600);
+    assert.equal(((await Deno.stat(readOnlySocketPath(socket))).mode ?? 0) & 0o777, 0o666);
+    const status = await ask("/v1/status", { isReadOnly: true });
+    assert.equal((await status.json()).name, "a");
+    for (const path of ["/v1/leave", "/v1/stop", "/v1/admin"]) {
+      const answer = await ask(path, { method: "POST", isReadOnly: true, body: "{}" });
+      assert.equal(answer.status, 403);
+      await answer.body?.cancel();
+    }
+    assert.deepEqual(asked, []);
+    await (await ask("/v1/leave", { method: "POST", body: "{}" })).body?.cancel();
+    assert.deepEqual(asked, ["leave"]);
+  });
+});
