@@ -65,13 +65,12 @@ export const LAYERS: readonly Layer[] = [
     path: "cli",
     imports: ["*"],
     io: true,
-    npm: [...PURE_NPM, "node:*", "@clack/prompts", "cli-table3", "yaml"],
+    npm: [...PURE_NPM, "node:*", "@clack/prompts", "yaml"],
   },
 ];
 
 /** Packages that one folder inside a layer may use besides its layer's. */
 export const EXTRA_NPM: readonly { readonly path: string; readonly npm: readonly string[] }[] = [
-  { path: "core/config", npm: ["yaml"] },
   { path: "core/dns", npm: ["dns-packet"] },
 ];
 
