@@ -61,7 +61,7 @@ const IMPORTS: [path: string, source: string, problem: RegExp | null][] = [
   ["core/a.ts", 'import { z } from "zod";', null],
   ["core/a.ts", 'import { sha256 } from "@noble/hashes/sha2.js";', null],
   ["core/a.ts", 'import { parse } from "yaml";', /core may not use the package "yaml"/],
-  ["core/config/a.ts", 'import { parse } from "yaml";', null],
+  ["core/dns/a.ts", 'import { decode } from "dns-packet";', null],
   ["core/a.ts", 'import { join } from "node:path";', /may not use the package "node:path"/],
   ["core/a.ts", 'import { z } from "npm:zod@4";', /name packages in deno.json/],
   ["coordinator/a.ts", 'import { Hono } from "hono/tiny";', null],
