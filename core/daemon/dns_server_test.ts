@@ -27,6 +27,22 @@ function zone(): Zone {
   return made;
 }
 
+/** A free port for UDP may be another program's for TCP: then the next one may do. */
+function listenOnBoth(
+  hostname: string,
+  attempts = 50,
+): { socket: Deno.DatagramConn; listener: Deno.TcpListener } {
+  const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+  const { port } = socket.addr as Deno.NetAddr;
+  try {
+    return { socket, listener: Deno.listen({ hostname, port }) };
+  } catch (error) {
+    socket.close();
+    if (!(error instanceof Deno.errors.AddrInUse) || attempts <= 1) throw error;
+    return listenOnBoth(hostname, attempts - 1);
+  }
+}
+
 /**
  * An upstream resolver: replies to each query with what `reply` makes of it, null being silence.
  */
@@ -44,10 +60,10 @@ class Upstream implements AsyncDisposable {
   constructor(
     reply: (query: Uint8Array, carrier: "udp" | "tcp") => readonly Uint8Array[],
   ) {
-    const hostname = "127.0.0.1";
-    this.#socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
-    const { port } = this.#socket.addr as Deno.NetAddr;
-    this.#listener = Deno.listen({ hostname, port });
+    const { socket, listener } = listenOnBoth("127.0.0.1");
+    this.#socket = socket;
+    this.#listener = listener;
+    const { hostname, port } = socket.addr as Deno.NetAddr;
     this.endpoint = `${hostname}:${port}`;
     const udp = async () => {
       for await (const [query, from] of this.#socket) {
@@ -380,7 +396,7 @@ Deno.test("DnsServer.close() ends questions under way and open connections", asy
   await new Promise((resolve) => setTimeout(resolve, 100));
   const start = performance.now();
   await server.close();
-  assert.ok(performance.now() - start < 100);
+  assert.ok(performance.now() - start < 1_000);
   assert.deepEqual(await Promise.all(waiting), [null, null]);
   idle.close();
 });
