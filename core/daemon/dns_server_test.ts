@@ -28,18 +28,16 @@ function zone(): Zone {
 }
 
 /** A free port for UDP may be another program's for TCP: then the next one may do. */
-function listenOnBoth(
-  hostname: string,
-  attempts = 50,
-): { socket: Deno.DatagramConn; listener: Deno.TcpListener } {
-  const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
-  const { port } = socket.addr as Deno.NetAddr;
-  try {
-    return { socket, listener: Deno.listen({ hostname, port }) };
-  } catch (error) {
-    socket.close();
-    if (!(error instanceof Deno.errors.AddrInUse) || attempts <= 1) throw error;
-    return listenOnBoth(hostname, attempts - 1);
+function listenOnBoth(hostname: string) {
+  for (let attempt = 1;; attempt++) {
+    const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+    const { port } = socket.addr as Deno.NetAddr;
+    try {
+      return { socket, listener: Deno.listen({ hostname, port }) };
+    } catch (error) {
+      socket.close();
+      if (!(error instanceof Deno.errors.AddrInUse) || attempt === 50) throw error;
+    }
   }
 }
 
