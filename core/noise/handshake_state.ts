@@ -4,6 +4,10 @@
  * Keys and patterns come from our own code, so a missing one is a bug and asserts. Messages come
  * from the network, so a bad one is null. Any failure ends the run: a state that returned null must
  * be dropped, and whoever must survive a forged message reads it with a {@link HandshakeState.clone}.
+ *
+ * Beyond the specification, the writer of the last message may bind a label: public data that no
+ * message carries. The tag of the payload and the transport keys depend on it, so a reader finds
+ * out which one it was, and nobody else can make it another. Without a label all is standard.
  * @module
  */
 import { assert } from "../assert.ts";
@@ -17,6 +21,8 @@ const KEY = 32;
 const TAG = 16;
 /** Longest message (section 3). */
 const MAX_MESSAGE = 65535;
+/** Binds nothing. */
+const NO_LABEL = new Uint8Array(0);
 
 /** Everything a run starts from. */
 export interface HandshakeOptions {
@@ -44,6 +50,7 @@ export class HandshakeState {
   #remoteEphemeral: Uint8Array | undefined;
   #remoteStatic: Uint8Array | undefined;
   #presharedKeys: Uint8Array[];
+  #label: Uint8Array = NO_LABEL;
   /** Index of the message that is next. */
   #next = 0;
 
@@ -71,6 +78,7 @@ export class HandshakeState {
     copy.#remoteEphemeral = this.#remoteEphemeral;
     copy.#remoteStatic = this.#remoteStatic;
     copy.#presharedKeys = [...this.#presharedKeys];
+    copy.#label = this.#label;
     copy.#next = this.#next;
     return copy;
   }
@@ -98,8 +106,10 @@ export class HandshakeState {
   /**
    * Writes the next message, around a payload that is encrypted as soon as the pattern allows.
    * Returns null when a key of the other side is degenerate.
+   *
+   * @param label Bound to the last message; the reader must try it.
    */
-  writeMessage(payload: Uint8Array): Uint8Array | null {
+  writeMessage(payload: Uint8Array, label: Uint8Array = NO_LABEL): Uint8Array | null {
     const parts: Uint8Array[] = [];
     for (const token of this.#takeTurn(true)) {
       if (token === "e") {
@@ -110,6 +120,7 @@ export class HandshakeState {
         parts.push(this.#symmetric.encryptAndHash(known(this.#options.static).publicKey));
       } else if (!this.#mix(token)) return null;
     }
+    this.#bind(label);
     parts.push(this.#symmetric.encryptAndHash(payload));
     const message = concatBytes(...parts);
     assert(message.length <= MAX_MESSAGE, "a handshake message fits 65535 bytes");
@@ -118,6 +129,17 @@ export class HandshakeState {
 
   /** Reads the next message; returns its payload, or null when it does not authenticate. */
   readMessage(message: Uint8Array): Uint8Array | null {
+    return this.readLabelledMessage(message, [NO_LABEL])?.payload ?? null;
+  }
+
+  /**
+   * Reads the last message, which binds one of `labels`; says which by its place among them. Each
+   * costs a hash and a tag; secrets are agreed upon once.
+   */
+  readLabelledMessage(
+    message: Uint8Array,
+    labels: readonly Uint8Array[],
+  ): { payload: Uint8Array; choice: number } | null {
     if (message.length > MAX_MESSAGE) return null;
     let at = 0;
     for (const token of this.#takeTurn(false)) {
@@ -133,13 +155,13 @@ export class HandshakeState {
         this.#remoteStatic = key;
       } else if (!this.#mix(token)) return null;
     }
-    return this.#symmetric.decryptAndHash(message.slice(at));
+    return this.#openPayload(message.slice(at), labels);
   }
 
   /** The transport keys as this side uses them. */
   split(): { sendKey: Uint8Array; receiveKey: Uint8Array } {
     assert(this.isFinished, "a handshake is split once all messages were exchanged");
-    const [first, second] = this.#symmetric.split();
+    const [first, second] = this.#symmetric.split(this.#label);
     return this.#options.isInitiator
       ? { sendKey: first, receiveKey: second }
       : { sendKey: second, receiveKey: first };
@@ -149,6 +171,29 @@ export class HandshakeState {
   wipe(): void {
     this.#ephemeral?.privateKey.fill(0);
     this.#symmetric = new SymmetricState(this.#options.protocolName);
+  }
+
+  /** Makes the payload's tag and the transport keys depend on a label. */
+  #bind(label: Uint8Array): void {
+    this.#label = label;
+    if (label.length === 0) return;
+    assert(this.isFinished, "the last message binds a label");
+    this.#symmetric.mixHash(label);
+  }
+
+  /** Opens a payload with the first label that its tag fits. */
+  #openPayload(
+    sealed: Uint8Array,
+    labels: readonly Uint8Array[],
+  ): { payload: Uint8Array; choice: number } | null {
+    const unbound = this.#symmetric;
+    for (const [choice, label] of labels.entries()) {
+      this.#symmetric = unbound.clone();
+      this.#bind(label);
+      const payload = this.#symmetric.decryptAndHash(sealed);
+      if (payload) return { payload, choice };
+    }
+    return null;
   }
 
   /** Tokens of the next message, which must be this side's to write or to read. */

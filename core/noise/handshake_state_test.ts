@@ -125,6 +125,37 @@ Deno.test("split() gives both ends the same pair of keys, different ones each wa
   }
 });
 
+Deno.test("readLabelledMessage() finds the label that was bound, and keys depend on it", () => {
+  const labels = [NOTHING, utf8("x"), utf8("y"), utf8("xy")];
+  const keys = new Set<string>();
+  for (const [choice, label] of labels.entries()) {
+    const { initiator, responder } = endsOf(IK);
+    responder.readMessage(initiator.writeMessage(NOTHING)!);
+    const message = responder.writeMessage(utf8("hi"), label)!;
+    for (const order of [labels, labels.toReversed()]) {
+      const run = initiator.clone();
+      const read = run.readLabelledMessage(message, order)!;
+      assert.equal(toHex(read.payload), toHex(utf8("hi")));
+      assert.equal(order[read.choice], label);
+      assert.equal(toHex(run.handshakeHash), toHex(responder.handshakeHash));
+      assert.equal(toHex(run.split().sendKey), toHex(responder.split().receiveKey));
+      assert.equal(toHex(run.clone().split().sendKey), toHex(responder.clone().split().receiveKey));
+    }
+    keys.add(toHex(responder.split().sendKey)).add(toHex(responder.split().receiveKey));
+    const others = labels.filter((_, i) => i !== choice);
+    assert.equal(initiator.clone().readLabelledMessage(message, others), null);
+    assert.equal(initiator.clone().readMessage(message) !== null, choice === 0);
+  }
+  assert.equal(keys.size, 2 * labels.length);
+});
+
+Deno.test("only the last message binds a label", () => {
+  const { initiator, responder } = endsOf(IK);
+  assert.throws(() => initiator.clone().writeMessage(NOTHING, utf8("x")), AssertionError);
+  const first = initiator.writeMessage(NOTHING)!;
+  assert.throws(() => responder.readLabelledMessage(first, [utf8("x")]), AssertionError);
+});
+
 Deno.test("a run asserts that its sides take turns and that it is split at its end", () => {
   const { initiator, responder } = endsOf(IK);
   assert.throws(() => responder.writeMessage(NOTHING), AssertionError);

@@ -79,9 +79,13 @@ export class SymmetricState {
     return this.#cipher.hasKey;
   }
 
-  /** The two transport keys: initiator to responder, and back. */
-  split(): [Uint8Array, Uint8Array] {
-    const [first, second] = hkdf(this.#chainingKey, EMPTY, 2);
+  /**
+   * The two transport keys: initiator to responder, and back.
+   *
+   * @param label Keys of different labels have nothing in common; the standard knows the empty one.
+   */
+  split(label: Uint8Array): [Uint8Array, Uint8Array] {
+    const [first, second] = hkdf(this.#chainingKey, label, 2);
     return [first!, second!];
   }
 }

@@ -33,8 +33,13 @@ export type { PeerReport } from "./peer.ts";
 export interface DeviceOptions {
   readonly privateKey: Uint8Array;
   readonly random: Random;
-  /** Gives 12-byte TAI64N stamps that only grow. */
+  /** Gives 12-byte TAI64N stamps that only grow, in steps that leave room for an offer. */
   readonly timestamp: () => Uint8Array;
+  /**
+   * What to offer to peers and to accept from them, as four bits; each session has what both ends
+   * name (`negotiation.ts`). Absent or 0 for plain WireGuard.
+   */
+  readonly features?: number;
   /** Rekey interval; {@link REKEY_AFTER_TIME} unless a test shortens it. */
   readonly rekeyAfterMs?: number;
   /** A faster X25519 than the reference implementation; see {@link X25519} for its contract. */
@@ -50,10 +55,10 @@ export class Device implements Machine<DeviceEvent, DeviceEffect> {
   readonly #byKey = new Map<string, Peer>();
 
   constructor(options: DeviceOptions) {
-    const { random, timestamp, x25519 = nobleX25519 } = options;
+    const { random, timestamp, x25519 = nobleX25519, features = 0 } = options;
     const own = keyPairOf(options.privateKey, x25519);
     const rekeyAfterMs = options.rekeyAfterMs ?? REKEY_AFTER_TIME;
-    this.#context = { own, random, timestamp, x25519, rekeyAfterMs };
+    this.#context = { own, random, timestamp, x25519, features, rekeyAfterMs };
     this.#cookies = new CookieChecker(own.publicKey, random);
   }
 

@@ -33,6 +33,8 @@ export interface Keypair {
   /** 32 bytes each; the machine keeps no reference to them. */
   readonly sendKey: Uint8Array;
   readonly receiveKey: Uint8Array;
+  /** What both ends agreed on in the handshake, as bits; 0 for plain WireGuard. */
+  readonly features: number;
   readonly isInitiator: boolean;
   /** A responder's keypair is `next`, for opening only, until the initiator has used it. */
   readonly role: "current" | "next";

@@ -107,6 +107,7 @@ export interface FakeNodeOptions {
   /** Wall time is the wire's time plus this. */
   readonly clockOffset?: Millis;
   readonly rekeyAfterMs?: number;
+  readonly features?: number;
 }
 
 /** A device with a data plane of a few lines. */
@@ -130,11 +131,12 @@ export class FakeNode {
     this.wire = wire;
     this.timestamps = options.timestamps ?? new TimestampSource();
     this.clockOffset = options.clockOffset ?? 1_700_000_000_000;
-    const { privateKey, rekeyAfterMs } = options;
+    const { privateKey, rekeyAfterMs, features = 0 } = options;
     this.device = new Device({
       privateKey,
       random: new SeededRandom(wire.random.uint32()),
       timestamp: () => this.timestamps.next(wire.now + this.clockOffset),
+      features,
       ...(rekeyAfterMs === undefined ? {} : { rekeyAfterMs }),
     });
     wire.plug(endpoint, this);

@@ -1,5 +1,6 @@
 /**
- * The two handshake messages as WireGuard frames them around Noise IKpsk2 (paper, section 5.4).
+ * The two handshake messages as WireGuard frames them around Noise IKpsk2 (paper, section 5.4), and
+ * where features are agreed on in them (`negotiation.ts`).
  * @module
  */
 import { utf8 } from "../bytes.ts";
@@ -7,8 +8,9 @@ import { HandshakeState } from "../noise/handshake_state.ts";
 import type { KeyPair, X25519 } from "../noise/x25519.ts";
 import type { Random } from "../random.ts";
 import { CONSTRUCTION, IDENTIFIER } from "./constants.ts";
-import { TIMESTAMP_BYTES } from "./tai64n.ts";
 import { INITIATION, newMessage, readIndex, RESPONSE, writeIndex } from "./messages.ts";
+import { labelOf, offerIn, selectionsOf, withOffer } from "./negotiation.ts";
+import { TIMESTAMP_BYTES } from "./tai64n.ts";
 
 const EMPTY = new Uint8Array(0);
 const PROLOGUE = utf8(IDENTIFIER);
@@ -18,12 +20,16 @@ export interface HandshakeContext {
   readonly own: KeyPair;
   readonly random: Random;
   readonly x25519: X25519;
+  /** What this node offers and accepts; 0 for plain WireGuard. */
+  readonly features: number;
 }
 
 /** Transport keys as this side uses them. */
 export interface TransportKeys {
   readonly sendKey: Uint8Array;
   readonly receiveKey: Uint8Array;
+  /** What both ends agreed on to do with these keys. */
+  readonly features: number;
 }
 
 /** What an initiation told. */
@@ -32,6 +38,8 @@ export interface Initiation {
   readonly remoteStatic: Uint8Array;
   readonly timestamp: Uint8Array;
   readonly sender: number;
+  /** What it offered that this node has too. */
+  readonly features: number;
 }
 
 /** Begins a handshake; the macs are still to be added. Null when the peer's key is degenerate. */
@@ -52,7 +60,7 @@ export function createInitiation(context: HandshakeContext, options: {
     remoteStatic,
     presharedKeys: presharedKey ? [presharedKey] : [],
   });
-  const noise = state.writeMessage(timestamp);
+  const noise = state.writeMessage(withOffer(timestamp, context.features));
   if (!noise) return null;
   const bytes = newMessage(INITIATION);
   writeIndex(bytes, INITIATION.sender, sender);
@@ -80,6 +88,7 @@ export function consumeInitiation(
     remoteStatic: state.remoteStatic,
     timestamp,
     sender: readIndex(bytes, INITIATION.sender),
+    features: offerIn(timestamp) & context.features,
   };
 }
 
@@ -89,15 +98,16 @@ export function createResponse(
   presharedKey: Uint8Array | undefined,
   sender: number,
 ): { bytes: Uint8Array; keys: TransportKeys } | null {
-  if (presharedKey) initiation.state.setPresharedKey(presharedKey);
-  const noise = initiation.state.writeMessage(EMPTY);
+  const { state, features } = initiation;
+  if (presharedKey) state.setPresharedKey(presharedKey);
+  const noise = state.writeMessage(EMPTY, labelOf(features));
   if (!noise) return null;
   const bytes = newMessage(RESPONSE);
   writeIndex(bytes, RESPONSE.sender, sender);
   writeIndex(bytes, RESPONSE.receiver, initiation.sender);
   bytes.set(noise, RESPONSE.noise);
-  const keys = initiation.state.split();
-  initiation.state.wipe();
+  const keys = { ...state.split(), features };
+  state.wipe();
   return { bytes, keys };
 }
 
@@ -106,13 +116,16 @@ export function createResponse(
  * otherwise `state` is used up.
  */
 export function consumeResponse(
+  context: HandshakeContext,
   bytes: Uint8Array,
   state: HandshakeState,
 ): { keys: TransportKeys; sender: number } | null {
   const run = state.clone();
-  const payload = run.readMessage(bytes.subarray(RESPONSE.noise, RESPONSE.mac1));
-  if (!payload || payload.length !== 0) return null;
-  const keys = run.split();
+  const selections = selectionsOf(context.features);
+  const noise = bytes.subarray(RESPONSE.noise, RESPONSE.mac1);
+  const read = run.readLabelledMessage(noise, selections.map(labelOf));
+  if (!read || read.payload.length !== 0) return null;
+  const keys = { ...run.split(), features: selections[read.choice]! };
   run.wipe();
   return { keys, sender: readIndex(bytes, RESPONSE.sender) };
 }

@@ -265,7 +265,7 @@ export class Peer {
   response(bytes: Uint8Array, index: number, from: Endpoint, now: Millis): DeviceEffect[] {
     const pending = this.#pending;
     if (pending?.localIndex !== index) return [{ type: "drop", reason: "unknown-peer", from }];
-    const response = consumeResponse(bytes, pending.state);
+    const response = consumeResponse(this.#context, bytes, pending.state);
     if (!response) return [{ type: "drop", reason: "bad-tag", from }];
 
     this.#abandon();

@@ -15,8 +15,14 @@ export const TIMESTAMP_BYTES = 12;
 const EPOCH_HIGH = 0x40000000;
 const EPOCH_LOW = 10;
 
-/** Timestamps are rounded to this, so that they do not reveal a precise clock (as others do). */
-const STEP_MS = 16;
+/**
+ * Low bits of the nanoseconds that a {@link TimestampSource} leaves zero, as others do, so that a
+ * timestamp does not reveal a precise clock. An offer of features goes there (`negotiation.ts`).
+ */
+export const OFFER_BITS = 24;
+
+/** Timestamps are this far apart, more than 2^24 ns: they differ above {@link OFFER_BITS}. */
+const STEP_MS = 17;
 
 /**
  * Encodes a time.
@@ -55,11 +61,13 @@ export class TimestampSource {
     this.#last = watermark;
   }
 
-  /** The next timestamp, at least one step after the last whatever the clock says. */
+  /**
+   * The next timestamp, at least one step after the last whatever the clock says. It stays newer
+   * than all before whatever an offer puts into its low bits.
+   */
   next(wallMs: number): Uint8Array {
-    const rounded = Math.floor(wallMs / STEP_MS) * STEP_MS;
-    this.#last = Math.max(rounded, this.#last + STEP_MS);
-    return encodeTai64n(this.#last);
+    this.#last = Math.max(Math.floor(wallMs), this.#last + STEP_MS);
+    return encodeTai64n(this.#last).fill(0, TIMESTAMP_BYTES - OFFER_BITS / 8);
   }
 
   /** Wall milliseconds of the newest timestamp given out. */

@@ -45,6 +45,31 @@ Deno.test("TimestampSource goes on from a watermark after a restart with the clo
   assert.ok(isNewer(after.next(1.7e12 - 3_600_000), last));
 });
 
+Deno.test("TimestampSource leaves the low 24 bits free and never gives two for the same rest", () => {
+  const walls = [0, 1, 16.9, 999.5, 1_000];
+  for (const wall of [...walls, 1e12 + 983, 1e12 + 999, 1e12 + 1_000]) {
+    const source = new TimestampSource();
+    let last = -1;
+    for (let i = 0; i < 200; i++) {
+      const bytes = source.next(wall);
+      const view = new DataView(bytes.buffer);
+      const nanos = view.getUint32(8);
+      assert.ok(nanos < 1e9 && nanos % 2 ** 24 === 0, `${nanos} ns`);
+      const steps = view.getUint32(4) * 60 + nanos / 2 ** 24;
+      assert.ok(steps > last, `timestamp ${i} from ${wall}`);
+      last = steps;
+    }
+  }
+});
+
+Deno.test("TimestampSource goes on above what an earlier version gave out for its watermark", () => {
+  // That version kept steps of 16 ms, and all nanoseconds of them.
+  for (let watermark = 0; watermark < 4_000; watermark += 16) {
+    const next = new TimestampSource(watermark).next(0);
+    assert.ok(isNewer(next, encodeTai64n(watermark)), `${watermark} ms`);
+  }
+});
+
 Deno.test("TimestampSource does not tell the time to the millisecond", () => {
   assert.equal(new TimestampSource().next(1_000_007).toHex(), encodeTai64n(1_000_000).toHex());
 });

@@ -1,0 +1,16 @@
+/**
+ * What two own nodes may agree on beyond plain WireGuard, as bits: offered and selected inside the
+ * handshake, installed with each keypair (docs/protocol.md).
+ * @module
+ */
+
+/** One bit per feature, at most four. A session without any is plain WireGuard. */
+export const FEATURE = {
+  /** Segments of a super-packet travel without checksums and are joined again at the far end. */
+  pieces: 1,
+  /** Messages are sealed with AES-256-GCM instead of ChaCha20-Poly1305. */
+  aes256gcm: 2,
+} as const;
+
+/** Every feature that there is. */
+export const ALL_FEATURES = FEATURE.pieces | FEATURE.aes256gcm;
