@@ -22,6 +22,8 @@ export interface Import {
   readonly isDynamic: boolean;
 }
 
+/** The packet kernel's sources, which the program knows by what they are compiled to. */
+const KERNEL = "core/kernel/assembly/";
 const SOURCE_FOLDERS = [
   "cli",
   "coordinator",
@@ -133,6 +135,9 @@ function importProblem(path: string, { specifier, isTypeOnly }: Import): string 
     return `${layerOf(path)!.path} may not use the package "${name}"`;
   }
   const target = resolve(path, specifier);
+  // The packet kernel is AssemblyScript, which names its modules without extensions.
+  if (path.startsWith(KERNEL) && target.startsWith(KERNEL)) return null;
+  if (target === "build/kernel.wasm" && path.startsWith("core/daemon/")) return null;
   if (!/\.(tsx?|json)$/.test(target)) return `imports "${specifier}" without its extension`;
   // Facts about the whole program, as its version.
   if (target === "deno.json") return null;
