@@ -126,6 +126,7 @@ async function serveNode(
     interfaceName: options.interfaceName,
     mtu: options.mtu,
     udpPort: options.udpPort,
+    dataPlane: options.dataPlane,
     staticPeers: await Promise.all(options.wireguardPeers.map(staticPeer)),
     log: createLog(options.logLevel),
     dnsTtlSeconds: options.dns.ttlSeconds,

@@ -64,6 +64,7 @@ export function resolveNode(
     udpPort: config.udpPort,
     interfaceName: config.interfaceName ?? interfaceName(context),
     mtu: config.mtu,
+    dataPlane: config.dataPlane,
     dns: {
       isEnabled: config.dns.isEnabled,
       listen: config.dns.listen,

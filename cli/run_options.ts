@@ -3,6 +3,7 @@
  * absolute, defaults applied, secrets read from their files.
  * @module
  */
+import type { DataPlaneSettings } from "../core/dataplane/settings.ts";
 import type { LogLevel, WireguardPeerConfig } from "../core/config/config.ts";
 import type { Progress } from "./progress.ts";
 
@@ -63,6 +64,7 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly interfaceName: string;
   /** Bytes. */
   readonly mtu: number;
+  readonly dataPlane: DataPlaneSettings;
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
 }

@@ -56,6 +56,8 @@ export const nodeOptions = {
   udpPort: numberOption("udp_port"),
   interface: textOption("tun.name", "NAME"),
   mtu: numberOption("tun.mtu"),
+  aead: textOption("data_plane.aead", "NAME"),
+  disable: listOption("data_plane.disable", "NAME"),
   noDns: z.boolean().default(false).meta({
     description: "Answer no mesh names and leave the system's resolver alone",
   }),
@@ -89,6 +91,8 @@ export function nodeFlags(
     "udp_port": ["--udp-port", input.udpPort],
     "tun.name": ["--interface", input.interface],
     "tun.mtu": ["--mtu", input.mtu],
+    "data_plane.aead": ["--aead", input.aead],
+    "data_plane.disable": ["--disable", input.disable],
     "dns.enabled": ["--no-dns", input.noDns ? false : undefined],
     "dns.aliases": ["--alias", input.alias],
   });

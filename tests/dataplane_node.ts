@@ -136,6 +136,7 @@ export function installKeys(
     remoteIndex: indexB,
     sendKey: there,
     receiveKey: back,
+    features: 0,
   });
   b.table.install({
     peer: slots.b,
@@ -144,6 +145,7 @@ export function installKeys(
     remoteIndex: indexA,
     sendKey: back,
     receiveKey: there,
+    features: 0,
   });
   a.table.promote(slots.a, slotA);
   b.table.promote(slots.b, slotB);

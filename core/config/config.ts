@@ -3,6 +3,7 @@
  * converted. Paths are as the user wrote them; whoever opens one expands `~`.
  * @module
  */
+import type { DataPlaneSettings } from "../dataplane/settings.ts";
 
 /** Least severe first. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error"] as const;
@@ -40,6 +41,7 @@ export interface PeerConfig {
   readonly interfaceName: string | null;
   /** Bytes. */
   readonly mtu: number;
+  readonly dataPlane: DataPlaneSettings;
   readonly dns: {
     readonly isEnabled: boolean;
     readonly listen: ListenConfig | null;

@@ -36,6 +36,10 @@ export function normalisePeer(file: PeerFile): PeerConfig {
     udpPort: file.udp_port,
     interfaceName: file.tun?.name ?? null,
     mtu: file.tun?.mtu ?? DEFAULT_MTU,
+    dataPlane: {
+      aead: file.data_plane?.aead ?? "auto",
+      disabled: [...new Set(file.data_plane?.disable ?? [])],
+    },
     dns: {
       isEnabled: file.dns?.enabled ?? true,
       listen: file.dns?.listen === undefined ? null : parsed(parseListen(file.dns.listen)),

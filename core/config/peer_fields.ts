@@ -3,6 +3,7 @@
  * @module
  */
 import { z } from "zod";
+import { ACCELERATIONS, AEAD_CHOICES } from "../dataplane/settings.ts";
 import { Alias, PeerName } from "../ids.ts";
 import { LOG_LEVELS } from "./config.ts";
 import * as field from "./fields.ts";
@@ -49,6 +50,16 @@ const tun = {
   mtu: z.int().min(1280).max(9000).default(1420).meta({
     description: "Largest packet the mesh interface carries",
     unit: "bytes",
+  }),
+};
+
+const dataPlane = {
+  aead: z.enum(AEAD_CHOICES).default("auto").meta({
+    description: "What seals packets; auto is the fastest that this machine has",
+  }),
+  disable: z.array(z.enum(ACCELERATIONS)).default([]).meta({
+    description: `Accelerations to do without, of ${ACCELERATIONS.join(", ")}`,
+    example: ["gso", "uso"],
   }),
 };
 
@@ -168,6 +179,7 @@ export const peerFields = {
     description: "UDP port for encrypted traffic; a random one when it is taken",
   }),
   tun: field.part(tun, "The mesh interface"),
+  data_plane: field.part(dataPlane, "How packets are carried"),
   dns: field.part(dns, "Mesh names"),
   wireguard_peers: z.array(WireguardPeer).default([]).meta({
     description: "Peers that speak plain WireGuard and no coordinator manages",

@@ -27,6 +27,8 @@ import { Device } from "../wireguard/device.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { localEndpoints } from "./endpoints.ts";
+import type { DataPlaneSettings } from "../dataplane/settings.ts";
+import { loadKernelCode } from "./kernel_code.ts";
 import type { Log } from "./log.ts";
 import type { Membership } from "./membership.ts";
 import { systemRandom } from "./system_random.ts";
@@ -43,6 +45,7 @@ export interface DaemonOptions {
   /** Bytes. */
   readonly mtu: number;
   readonly udpPort: number;
+  readonly dataPlane: DataPlaneSettings;
   readonly staticPeers: readonly StaticPeer[];
   readonly log: Log;
   /** Seconds that a DNS answer may be kept, 0 to 5. */
@@ -51,6 +54,15 @@ export interface DaemonOptions {
   readonly rekeyAfterMs?: number;
   /** Set back or forth in tests. */
   readonly wallTime: () => number;
+}
+
+/** What a start reads first. */
+interface Loaded {
+  readonly kernel: Uint8Array<ArrayBuffer>;
+  readonly netmap: Netmap | null;
+  readonly pins: readonly Pin[] | null;
+  readonly timestamps: TimestampFile;
+  readonly udpPort: number;
 }
 
 /** The port that was bound when the wanted one was taken. */
@@ -99,7 +111,8 @@ export class Daemon {
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const clock = openClock();
-    const [netmap, pins, timestamps, kept] = await Promise.all([
+    const [kernel, netmap, pins, timestamps, kept] = await Promise.all([
+      loadKernelCode(),
       options.state.readJson("netmap.json", Netmap),
       options.state.readJson("seen.json", Pins),
       TimestampFile.open(options.state, options.wallTime),
@@ -107,12 +120,7 @@ export class Daemon {
     ]);
     // A port that was free once is tried again, so that peers still find this node there.
     const udpPort = kept?.wanted === options.udpPort ? kept.bound : options.udpPort;
-    const daemon = new Daemon(options, clock, {
-      netmap,
-      pins,
-      timestamps,
-      udpPort,
-    });
+    const daemon = new Daemon(options, clock, { kernel, netmap, pins, timestamps, udpPort });
     try {
       await daemon.plane.ready;
       const { cidr4, prefix6, addresses } = options.membership.reply;
@@ -141,12 +149,7 @@ export class Daemon {
   private constructor(
     options: DaemonOptions,
     clock: () => Millis,
-    kept: {
-      readonly netmap: Netmap | null;
-      readonly pins: readonly Pin[] | null;
-      readonly timestamps: TimestampFile;
-      readonly udpPort: number;
-    },
+    kept: Loaded,
   ) {
     this.options = options;
     this.clock = clock;
@@ -163,6 +166,8 @@ export class Daemon {
       interfaceName: options.interfaceName,
       mtu: options.mtu,
       udpPort: kept.udpPort,
+      settings: options.dataPlane,
+      kernel: kept.kernel,
     }, {
       flags: () => this.#collect(),
       control: (datagrams, underLoad) => this.#receive(datagrams, underLoad),
@@ -175,6 +180,7 @@ export class Daemon {
       privateKey: options.identity.wireguard.privateKey,
       random: systemRandom,
       timestamp: () => kept.timestamps.next(),
+      features: this.plane.features,
       ...(options.rekeyAfterMs ? { rekeyAfterMs: options.rekeyAfterMs } : {}),
     });
     const control = new ControlClient({

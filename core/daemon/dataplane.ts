@@ -4,8 +4,15 @@
  * @module
  */
 import { HEADER, SharedState } from "../dataplane/layout.ts";
+import { createMemory } from "../dataplane/memory.ts";
+import type { Aead } from "../dataplane/aead.ts";
+import type { AeadChoice, DataPlaneSettings } from "../dataplane/settings.ts";
+import { FEATURE } from "../dataplane/features.ts";
+import { AEAD_BYTES, kernelAead } from "../kernel/aead.ts";
+import { instantiateKernel, SCRATCH_BYTES } from "../kernel/kernel.ts";
 import { PeerTable } from "../dataplane/table.ts";
 import { MeshError } from "../errors.ts";
+import { chooseAead } from "../platform/linux/aead.ts";
 import { WakeFd } from "../platform/linux/libc.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
 import { openUdp, type UdpSocket } from "../platform/linux/udp.ts";
@@ -29,6 +36,9 @@ export interface DataPlaneOptions {
   readonly mtu: number;
   /** Preferred port; another is taken when it is in use. */
   readonly udpPort: number;
+  readonly settings: DataPlaneSettings;
+  /** Code of the packet kernel. */
+  readonly kernel: Uint8Array<ArrayBuffer>;
 }
 
 /** Handshake messages waiting from which on senders must prove their address (wireguard-go's). */
@@ -43,8 +53,12 @@ export class DataPlane {
   readonly table: PeerTable;
   readonly interfaceName: string;
   readonly udpPort: number;
-  aeadName = "starting";
-  readonly #shared = new SharedState();
+  /** What seals packets, and what it may agree on with other nodes. */
+  readonly aeadName: AeadChoice;
+  readonly features: number;
+  readonly #memory = createMemory();
+  readonly #shared = new SharedState(this.#memory.buffer as unknown as SharedArrayBuffer);
+  readonly #options: DataPlaneOptions;
   readonly #tun: TunDevice;
   readonly #udp: UdpSocket;
   readonly #events: DataPlaneEvents;
@@ -54,9 +68,16 @@ export class DataPlane {
   /** Opens devices and starts the workers; await {@link ready} before relying on them. */
   constructor(options: DataPlaneOptions, events: DataPlaneEvents) {
     this.#events = events;
+    this.#options = options;
+    const { aead, disabled } = options.settings;
+    const { name, prefersAes } = probeAead(aead, options.kernel);
+    this.aeadName = name === "wasm" ? "wasm" : "libcrypto";
+    this.features = (disabled.includes("pieces") ? 0 : FEATURE.pieces) |
+      (prefersAes && !disabled.includes("aes") ? FEATURE.aes256gcm : 0);
     this.#udp = openPort(options);
     try {
-      this.#tun = openTun(options.interfaceName);
+      const [tcp, udp] = [!disabled.includes("tso"), !disabled.includes("uso")];
+      this.#tun = openTun(options.interfaceName, { tcp, udp });
     } catch (error) {
       this.#udp.close();
       throw error;
@@ -64,7 +85,7 @@ export class DataPlane {
     this.udpPort = this.#udp.port;
     this.interfaceName = this.#tun.name;
     this.table = new PeerTable(this.#shared);
-    this.ready = Promise.all([this.#start("tx", options.mtu), this.#start("rx", options.mtu)]);
+    this.ready = Promise.all([this.#start("tx"), this.#start("rx")]);
   }
 
   /** Settles when both workers take packets. */
@@ -96,7 +117,7 @@ export class DataPlane {
     }
   }
 
-  #start(role: "tx" | "rx", mtu: number): Promise<void> {
+  #start(role: "tx" | "rx"): Promise<void> {
     const worker = new Worker(workerUrl(), {
       type: "module",
       name: `tunnelmesh-${role}`,
@@ -107,10 +128,8 @@ export class DataPlane {
     const started = Promise.withResolvers<void>();
     this.#workers.push({ worker, wake, stopped });
     worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
-      if (data.type === "ready") {
-        this.aeadName = data.aead;
-        started.resolve();
-      } else if (data.type === "stopped") stopped.resolve();
+      if (data.type === "ready") started.resolve();
+      else if (data.type === "stopped") stopped.resolve();
       else this.#dispatch(data);
     };
     worker.onerror = (event) => {
@@ -123,14 +142,19 @@ export class DataPlane {
       stopped.resolve();
       this.#events.failed(error);
     };
-    const { fd, port, family, hasGro } = this.#udp;
+    const { mtu, settings, kernel } = this.#options;
+    const { fd, family } = this.#udp;
     const setup: WorkerSetup = {
       role,
-      shared: this.#shared.buffer,
+      memory: this.#memory,
+      kernel,
+      aead: this.aeadName,
       tunFd: this.#tun.fd,
+      tunOffloads: this.#tun.offloads,
       wakeFd: wake.fd,
       mtu,
-      udp: { fd, port, family, hasGro },
+      udp: { fd, family },
+      mayUseGso: !settings.disabled.includes("gso"),
     };
     worker.postMessage(setup);
     return started.promise;
@@ -153,12 +177,22 @@ export class DataPlane {
   }
 }
 
-function openPort(options: DataPlaneOptions): UdpSocket {
+/** What the workers will choose, told by the same probe in this thread. */
+function probeAead(choice: AeadChoice, code: Uint8Array<ArrayBuffer>): Aead {
+  const pages = Math.ceil((SCRATCH_BYTES + AEAD_BYTES) / 65_536);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const kernel = instantiateKernel(code, memory);
+  kernel.setScratch(0);
+  return chooseAead(choice, kernelAead(kernel, new Uint8Array(memory.buffer), SCRATCH_BYTES));
+}
+
+function openPort({ udpPort, settings }: DataPlaneOptions): UdpSocket {
+  const wantsGro = !settings.disabled.includes("gro");
   try {
-    return openUdp(options.udpPort);
+    return openUdp(udpPort, wantsGro);
   } catch (error) {
     const isTaken = error instanceof MeshError && error.code === "already-running";
     if (!isTaken) throw error;
-    return openUdp(0);
+    return openUdp(0, wantsGro);
   }
 }

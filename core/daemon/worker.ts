@@ -6,21 +6,41 @@
  * @module
  */
 import { HEADER, RX, SharedState } from "../dataplane/layout.ts";
+import {
+  RX_MEMORY,
+  SUPER_PACKET,
+  TX_BATCH_BYTES,
+  TX_MEMORY,
+  type WorkerMemory,
+} from "../dataplane/memory.ts";
 import { RxPath, VERDICT } from "../dataplane/rx_path.ts";
-import { DATA_HEADER, DATA_TRAILER, TxPath } from "../dataplane/tx_path.ts";
+import { DATA_HEADER, TxPath } from "../dataplane/tx_path.ts";
 import { DROPS } from "../drops.ts";
+import { kernelAead } from "../kernel/aead.ts";
+import { instantiateKernel, VNET_BYTES } from "../kernel/kernel.ts";
+import type { AeadChoice } from "../dataplane/settings.ts";
+import { chooseAead } from "../platform/linux/aead.ts";
 import { ERRNO, libc, POLLIN, WakeFd } from "../platform/linux/libc.ts";
-import { chooseAead } from "../platform/linux/libcrypto.ts";
-import { PinnedMemory, UdpReceiver, UdpSender, type UdpSocket } from "../platform/linux/udp.ts";
+import { PinnedMemory } from "../platform/linux/pinned.ts";
+import type { TunOffloads } from "../platform/linux/tun.ts";
+import { TunWriter } from "../platform/linux/tun_writer.ts";
+import type { UdpSocket } from "../platform/linux/udp.ts";
+import { UdpReceiver } from "../platform/linux/udp_receiver.ts";
+import { UdpSender } from "../platform/linux/udp_sender.ts";
 
 /** What a worker is given at its start. */
 export interface WorkerSetup {
   readonly role: "tx" | "rx";
-  readonly shared: SharedArrayBuffer;
+  readonly memory: WebAssembly.Memory;
+  /** The packet kernel's code. */
+  readonly kernel: Uint8Array<ArrayBuffer>;
+  readonly aead: AeadChoice;
   readonly tunFd: number;
+  readonly tunOffloads: TunOffloads;
   readonly wakeFd: number;
   readonly mtu: number;
-  readonly udp: Pick<UdpSocket, "fd" | "port" | "family" | "hasGro">;
+  readonly udp: Pick<UdpSocket, "fd" | "family">;
+  readonly mayUseGso: boolean;
 }
 
 /** A handshake message, with the 16 address bytes and port it came from. */
@@ -32,7 +52,7 @@ export interface ControlDatagram {
 
 /** What a worker tells the control thread. */
 export type WorkerMessage =
-  | { readonly type: "ready"; readonly aead: string }
+  | { readonly type: "ready" }
   | { readonly type: "flags" }
   | { readonly type: "control"; readonly datagrams: readonly ControlDatagram[] }
   | { readonly type: "unknown"; readonly ip: Uint8Array; readonly port: number }
@@ -43,8 +63,6 @@ export const HANDSHAKE_QUEUE = 1024;
 
 /** Packets read before they are sent. */
 const BATCH = 64;
-/** Room for one foreign datagram behind the packet slots. */
-const SCRATCH = 65_536;
 /** A stranger's data may cause this many wake-ups of the control thread per second. */
 const UNKNOWN_PER_SECOND = 10;
 const DROP_QUEUE_FULL = DROPS.indexOf("queue-full");
@@ -91,20 +109,29 @@ class Poller {
   }
 }
 
-/** TUN read, route, seal, send. */
+/** What both workers begin with. */
+function prepare(setup: WorkerSetup, part: WorkerMemory) {
+  const memory = new PinnedMemory(setup.memory.buffer);
+  const kernel = instantiateKernel(setup.kernel, setup.memory);
+  kernel.setScratch(part.scratch);
+  const aead = chooseAead(setup.aead, kernelAead(kernel, memory.bytes, part.cipher));
+  const shared = new SharedState(setup.memory.buffer as unknown as SharedArrayBuffer);
+  return { memory, kernel, aead, shared };
+}
+
+/** TUN read, route, segment, seal, send. */
 function runTx(setup: WorkerSetup): void {
-  const shared = new SharedState(setup.shared);
-  const stride = DATA_HEADER + ((Math.max(setup.mtu, 1500) + DATA_TRAILER + 15) & ~15);
-  const memory = new PinnedMemory(BATCH * stride + SCRATCH);
-  const packets = Array.from({ length: BATCH }, (_, i) => memory.at(i * stride + DATA_HEADER));
-  const aead = chooseAead();
-  const socket = { ...setup.udp, send: () => false, close: () => {} };
-  const sender = new UdpSender(shared, socket, memory, SCRATCH);
-  const path = new TxPath(shared, aead, sender, setup.mtu);
-  const poller = new Poller(setup.tunFd, setup.wakeFd);
+  const { memory, kernel, aead, shared } = prepare(setup, TX_MEMORY);
+  const { udp, mtu, tunFd, mayUseGso } = setup;
+  const scratchAt = TX_MEMORY.end - SUPER_PACKET;
+  const sender = new UdpSender({ shared, socket: udp, memory, scratchAt, mayUseGso });
+  const path = new TxPath(shared, aead, sender, mtu, { kernel, bytes: memory.bytes });
+  const poller = new Poller(tunFd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
   const { symbols, errno } = libc();
-  scope.postMessage({ type: "ready", aead: aead.name });
+  const vector = new PinnedMemory(16);
+  vector.words[2] = SUPER_PACKET;
+  scope.postMessage({ type: "ready" });
 
   while (Atomics.load(shared.atomics, HEADER.stop) === 0) {
     poller.wait();
@@ -114,13 +141,15 @@ function runTx(setup: WorkerSetup): void {
     }
     if (poller.isReadable) {
       path.begin();
-      for (let i = 0; i < BATCH; i++) {
-        const length = symbols.read(setup.tunFd, packets[i]!, stride - DATA_HEADER - DATA_TRAILER);
+      let cursor = TX_MEMORY.packets;
+      for (let i = 0; i < BATCH && cursor < TX_MEMORY.packets + TX_BATCH_BYTES; i++) {
+        vector.writeAddress(0, memory.address + cursor + DATA_HEADER - VNET_BYTES);
+        const length = symbols.readv(tunFd, vector.pointer, 1);
         if (length <= 0) {
           if (length < 0 && errno() === ERRNO.EINTR) continue;
           break;
         }
-        path.packet(memory.bytes, i * stride + DATA_HEADER, length);
+        cursor = path.fromTun(cursor, length, scratchAt);
       }
       path.end();
     }
@@ -132,28 +161,25 @@ function runTx(setup: WorkerSetup): void {
   path.close();
 }
 
-/** UDP receive, open, check, TUN write. */
+/** UDP receive, open, check, join, TUN write. */
 function runRx(setup: WorkerSetup): void {
-  const shared = new SharedState(setup.shared);
-  const aead = chooseAead();
-  const socket = { ...setup.udp, send: () => false, close: () => {} };
-  const receiver = new UdpReceiver(socket);
+  const { memory, kernel, aead, shared } = prepare(setup, RX_MEMORY);
+  const { tunFd, tunOffloads } = setup;
+  const receiver = new UdpReceiver(setup.udp, memory, RX_MEMORY.packets);
   const path = new RxPath(shared, aead);
+  const { tcp: mayJoinTcp, udp: mayJoinUdp } = tunOffloads;
+  const writer = new TunWriter({ shared, kernel, memory, tunFd, mayJoinTcp, mayJoinUdp });
   const strangers = new Strangers();
   const poller = new Poller(setup.udp.fd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
-  const { symbols } = libc();
-  const { memory, source } = receiver;
-  const vector = new PinnedMemory(16);
+  const { source } = receiver;
   let handshakes: ControlDatagram[] = [];
-  scope.postMessage({ type: "ready", aead: aead.name });
+  scope.postMessage({ type: "ready" });
 
   const each = (at: number, length: number) => {
     const verdict = path.datagram(memory.bytes, at, length, source);
     if (verdict === VERDICT.deliver) {
-      vector.writeAddress(0, memory.address + path.packetAt);
-      vector.words[2] = path.packetBytes;
-      symbols.writev(setup.tunFd, vector.pointer, 1);
+      writer.write(path.packetAt, path.packetBytes, path.isPiece);
     } else if (verdict === VERDICT.control) {
       if (Atomics.add(shared.atomics, HEADER.handshakeQueue, 1) < HANDSHAKE_QUEUE) {
         const bytes = memory.bytes.slice(at, at + length);
@@ -176,6 +202,7 @@ function runRx(setup: WorkerSetup): void {
     if (poller.isReadable) {
       path.begin();
       receiver.forEach(receiver.receive(), each);
+      writer.flush();
       path.end();
     }
     if (handshakes.length > 0) {

@@ -3,13 +3,18 @@
  * portable implementation over the audited library.
  *
  * Nonce and construction are those of WireGuard: four zero bytes, then the counter, little-endian;
- * ChaCha20-Poly1305 without associated data (WireGuard paper, section 5.4.6; RFC 8439).
+ * ChaCha20-Poly1305 without associated data (WireGuard paper, section 5.4.6; RFC 8439). Own nodes
+ * may agree on AES-256-GCM, used in the same way (docs/protocol.md).
  * @module
  */
+import { gcm } from "@noble/ciphers/aes.js";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 
 /** Bytes of the Poly1305 tag. */
 export const TAG = 16;
+
+/** What seals the messages of a session. */
+export type CipherName = "chacha20-poly1305" | "aes-256-gcm";
 
 /** A cipher with its key. */
 export interface AeadKey {
@@ -24,12 +29,14 @@ export interface AeadKey {
   free(): void;
 }
 
-/** An implementation of the cipher. */
+/** An implementation of the ciphers. */
 export interface Aead {
   /** Shown in `status`. */
   readonly name: string;
-  /** Makes a context of 32 key bytes, which are copied. */
-  key(key: Uint8Array): AeadKey;
+  /** Whether AES-256-GCM is worth agreeing on: there, and faster than ChaCha20-Poly1305. */
+  readonly prefersAes: boolean;
+  /** Makes a context of 32 key bytes, which are copied; ChaCha20-Poly1305 unless said otherwise. */
+  key(key: Uint8Array, cipher?: CipherName): AeadKey;
 }
 
 /** Writes the nonce of `counter`, an integer in [0, 2^53), into 12 zeroed bytes. */
@@ -41,19 +48,21 @@ export function writeNonce(nonce: DataView, counter: number): void {
 /** The reference: slow, portable, and what every faster implementation must equal. */
 export const nobleAead: Aead = {
   name: "noble",
-  key(key: Uint8Array): AeadKey {
+  prefersAes: false,
+  key(key, cipher = "chacha20-poly1305"): AeadKey {
+    const make = cipher === "aes-256-gcm" ? gcm : chacha20poly1305;
     const copy = key.slice();
     const nonce = new Uint8Array(12);
     const nonceView = new DataView(nonce.buffer);
     return {
       seal(bytes, at, length, counter) {
         writeNonce(nonceView, counter);
-        bytes.set(chacha20poly1305(copy, nonce).encrypt(bytes.slice(at, at + length)), at);
+        bytes.set(make(copy, nonce).encrypt(bytes.slice(at, at + length)), at);
       },
       open(bytes, at, length, counter) {
         writeNonce(nonceView, counter);
         try {
-          bytes.set(chacha20poly1305(copy, nonce).decrypt(bytes.slice(at, at + length)), at);
+          bytes.set(make(copy, nonce).decrypt(bytes.slice(at, at + length)), at);
           return true;
         } catch {
           return false;

@@ -40,6 +40,7 @@ Deno.test("perform() installs, promotes and forgets keypairs", () => {
     remoteIndex: 9,
     sendKey: new Uint8Array(32).fill(1),
     receiveKey: new Uint8Array(32).fill(2),
+    features: 0,
     isInitiator: false,
     createdAt: 0,
   };

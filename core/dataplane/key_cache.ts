@@ -3,6 +3,7 @@
  * @module
  */
 import type { Aead, AeadKey } from "./aead.ts";
+import { FEATURE } from "./features.ts";
 import { KEYPAIR, keypairAt, type SharedState } from "./layout.ts";
 
 interface Cached {
@@ -27,7 +28,7 @@ export class KeyCache {
   /** The cipher of `slot`, or null when no keypair is installed there. */
   get(slot: number): AeadKey | null {
     const at = keypairAt(slot);
-    const { atomics, bytes } = this.#shared;
+    const { atomics, bytes, words } = this.#shared;
     const generation = Atomics.load(atomics, (at + KEYPAIR.generation) >> 2);
     const cached = this.#cached.get(slot);
     if (Atomics.load(atomics, (at + KEYPAIR.state) >> 2) === 0) {
@@ -37,11 +38,14 @@ export class KeyCache {
     if (cached?.generation === generation) return cached.key;
     if (cached) this.#forget(slot, cached);
 
+    const hasAes = (words[(at + KEYPAIR.features) >> 2]! & FEATURE.aes256gcm) !== 0;
     const material = bytes.slice(at + this.#keyOffset, at + this.#keyOffset + 32);
     // The control thread may have replaced the keypair while it was copied.
     const unchanged = Atomics.load(atomics, (at + KEYPAIR.state) >> 2) !== 0 &&
       Atomics.load(atomics, (at + KEYPAIR.generation) >> 2) === generation;
-    const key = unchanged ? this.#aead.key(material) : null;
+    const key = unchanged
+      ? this.#aead.key(material, hasAes ? "aes-256-gcm" : "chacha20-poly1305")
+      : null;
     material.fill(0);
     if (key) this.#cached.set(slot, { generation, key });
     return key;

@@ -19,8 +19,8 @@ import { REPLAY_WORDS } from "../wireguard/replay_window.ts";
 
 /** Most peers of one node; the local index format has room for no more. */
 export const MAX_PEERS = 4096;
-/** Most prefixes in the route table: two addresses for each peer, and as many again. */
-export const MAX_ROUTES = 4 * MAX_PEERS;
+/** Most prefixes in the route table: two addresses for each peer, and 22 networks behind it. */
+export const MAX_ROUTES = 100_000;
 /** Keypairs of one peer: previous, current, next and one being negotiated. */
 export const KEYPAIRS_PER_PEER = 4;
 /** Low bits of a local index that name its keypair slot. */
@@ -84,6 +84,8 @@ export const KEYPAIR = {
   localIndex: 8,
   remoteIndex: 12,
   peer: 16,
+  /** What both ends agreed on (`features.ts`). */
+  features: 20,
   sendKey: 24,
   receiveKey: 56,
   /** 1 once an authenticated message came on it; rx. */
@@ -103,7 +105,8 @@ const PEERS_AT = HEADER_BYTES + DROP_BYTES;
 const KEYPAIRS_AT = PEERS_AT + MAX_PEERS * PEER.size;
 const ROUTES_AT = KEYPAIRS_AT + MAX_PEERS * KEYPAIRS_PER_PEER * KEYPAIR.size;
 const ROUTE_WORDS = routeTableWords(MAX_ROUTES);
-const TOTAL = ROUTES_AT + 2 * 4 * ROUTE_WORDS;
+/** Bytes of the shared state. */
+export const SHARED_BYTES = ROUTES_AT + 2 * 4 * ROUTE_WORDS;
 
 /** Views on the shared memory. Threads make their own views on the same buffer. */
 export class SharedState {
@@ -114,8 +117,8 @@ export class SharedState {
   readonly doubles: Float64Array;
   readonly routeAreas: readonly [Uint32Array, Uint32Array];
 
-  /** @param buffer What another thread's `buffer` holds; absent to make fresh memory. */
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(TOTAL)) {
+  /** @param buffer What another thread's `buffer` holds; longer is fine, absent makes fresh memory. */
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
     this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.words = new Uint32Array(buffer);

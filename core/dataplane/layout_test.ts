@@ -67,6 +67,7 @@ Deno.test("fields of a keypair are aligned and apart", () => {
     peer: [4, 4],
     sendKey: [32, 1],
     receiveKey: [32, 1],
+    features: [4, 4],
     used: [4, 4],
     sendCounter: [8, 8],
     received: [8, 8],

@@ -37,26 +37,28 @@ export function word(bytes: Uint8Array, at: number): number {
     0;
 }
 
+// Look-ups take words of either sign; those above 2^31 would be boxed on the heap, so `| 0`.
+
 /** The peer that the destination of the packet at `at` is routed to, or -1. */
 export function routeDestination(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return bytes[at]! >> 4 === 4
-    ? lookup4(routes, word(bytes, at + IPV4.destination))
+    ? lookup4(routes, word(bytes, at + IPV4.destination) | 0)
     : route6(routes, bytes, at + IPV6.destination);
 }
 
 /** The peer that the source of the packet at `at` belongs to, or -1. */
 export function routeSource(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return bytes[at]! >> 4 === 4
-    ? lookup4(routes, word(bytes, at + IPV4.source))
+    ? lookup4(routes, word(bytes, at + IPV4.source) | 0)
     : route6(routes, bytes, at + IPV6.source);
 }
 
 function route6(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return lookup6(
     routes,
-    word(bytes, at),
-    word(bytes, at + 4),
-    word(bytes, at + 8),
-    word(bytes, at + 12),
+    word(bytes, at) | 0,
+    word(bytes, at + 4) | 0,
+    word(bytes, at + 8) | 0,
+    word(bytes, at + 12) | 0,
   );
 }

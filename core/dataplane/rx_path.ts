@@ -7,6 +7,7 @@
 import { DROPS } from "../drops.ts";
 import { replayAccept, replayCheck } from "../wireguard/replay_window.ts";
 import { type Aead, TAG } from "./aead.ts";
+import { FEATURE } from "./features.ts";
 import { KeyCache } from "./key_cache.ts";
 import {
   beginRoutes,
@@ -37,6 +38,8 @@ export const VERDICT = {
   unknown: 3,
 } as const;
 
+/** Set in the version nibble of a packet without checksums. */
+const PIECE = 0x80;
 /** Above this a counter is not exact; no honest peer comes near. */
 const MAX_COUNTER = 2 ** 53 - 2 ** 13 - 1;
 
@@ -62,6 +65,8 @@ export class RxPath {
   /** Set by {@link datagram} with the verdict `deliver`. */
   packetAt = 0;
   packetBytes = 0;
+  /** Whether that packet came without checksums, which only own nodes agree on. */
+  isPiece = false;
   /** Whether a flag was raised that the control thread has not been told of. */
   notify = false;
 
@@ -116,6 +121,9 @@ export class RxPath {
     }
     this.#account(peer, keypair, length);
     this.#roam(peer, source);
+    this.isPiece = (words[(keypair + KEYPAIR.features) >> 2]! & FEATURE.pieces) !== 0 &&
+      (bytes[plain]! & PIECE) !== 0 && sealed > TAG;
+    if (this.isPiece) bytes[plain] = bytes[plain]! & ~PIECE;
     return this.#judge(peer, bytes, plain, sealed - TAG);
   }
 

@@ -31,6 +31,8 @@ export interface InstalledKeypair {
   readonly remoteIndex: number;
   readonly sendKey: Uint8Array;
   readonly receiveKey: Uint8Array;
+  /** What both ends agreed on (`features.ts`). */
+  readonly features: number;
 }
 
 /** Totals of one peer, and the loss on its present key. */
@@ -88,6 +90,7 @@ export class PeerTable {
     words[(at + KEYPAIR.localIndex) >> 2] = keypair.localIndex;
     words[(at + KEYPAIR.remoteIndex) >> 2] = keypair.remoteIndex;
     words[(at + KEYPAIR.peer) >> 2] = keypair.peer;
+    words[(at + KEYPAIR.features) >> 2] = keypair.features;
     bytes.set(keypair.sendKey, at + KEYPAIR.sendKey);
     bytes.set(keypair.receiveKey, at + KEYPAIR.receiveKey);
     words[(at + KEYPAIR.used) >> 2] = 0;

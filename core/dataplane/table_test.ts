@@ -34,7 +34,11 @@ function tableOf(): [PeerTable, SharedState] {
   return [new PeerTable(shared), shared];
 }
 
-const KEYS = { sendKey: new Uint8Array(32).fill(1), receiveKey: new Uint8Array(32).fill(2) };
+const KEYS = {
+  sendKey: new Uint8Array(32).fill(1),
+  receiveKey: new Uint8Array(32).fill(2),
+  features: 0,
+};
 
 Deno.test("setRoutes() waits for a reader of the area that it would write", () => {
   const [table, shared] = tableOf();
@@ -162,6 +166,7 @@ Deno.test("KeyCache frees a cipher once its keypair is gone or replaced", () => 
   let live = 0;
   const counting = {
     name: "counting",
+    prefersAes: false,
     key: (key: Uint8Array) => {
       live++;
       const inner = nobleAead.key(key);

@@ -1,12 +1,14 @@
 /**
- * The way out, top to bottom: IP packet, route, keypair, seal, datagram.
+ * The way out, top to bottom: IP packet, route, keypair, segments, seal, datagram.
  *
  * One object of a worker; it owns the counters it writes in the shared state. Packets that have no
- * session yet wait here, a few per peer, until the control thread has negotiated one.
+ * session yet wait, a few per peer, until the control thread has negotiated one.
  * @module
  */
 import { DROPS } from "../drops.ts";
-import { type Aead, TAG } from "./aead.ts";
+import { GSO_NONE, type Kernel, NEEDS_CHECKSUM, VNET, VNET_BYTES } from "../kernel/kernel.ts";
+import { type Aead, type AeadKey, TAG } from "./aead.ts";
+import { FEATURE } from "./features.ts";
 import { KeyCache } from "./key_cache.ts";
 import {
   beginRoutes,
@@ -24,16 +26,12 @@ import {
   TX,
 } from "./layout.ts";
 import { packetLength, routeDestination } from "./packet.ts";
+import { Staging } from "./staging.ts";
 
 /** Bytes of a transport header, which must be free before each packet. */
 export const DATA_HEADER = 16;
 /** Bytes that must be free behind each packet: padding to 16 and the tag. */
 export const DATA_TRAILER = 15 + TAG;
-
-/** Packets of one peer that wait for its session; the oldest goes first when there are more. */
-const STAGED_PER_PEER = 64;
-/** Packets that wait in all; a scan of the whole mesh must not fill the memory. */
-const STAGED_TOTAL = 4096;
 
 /** WireGuard rekeys after 2^60 messages; a counter here is exact below 2^53, so sooner. */
 const REKEY_AFTER_MESSAGES = 2 ** 52;
@@ -53,22 +51,42 @@ export interface DatagramSink {
   flush(): void;
 }
 
+/** What packets from a TUN with offloads are worked on with and in. */
+export interface KernelMemory {
+  readonly kernel: Kernel;
+  /** All of the kernel's memory. */
+  readonly bytes: Uint8Array;
+}
+
 /** Seals packets for the peers that they are routed to. */
 export class TxPath {
   readonly #shared: SharedState;
   readonly #keys: KeyCache;
   readonly #sink: DatagramSink;
   readonly #mtu: number;
-  readonly #staged = new Map<number, Uint8Array[]>();
-  #stagedTotal = 0;
+  readonly #memory: KernelMemory | null;
+  readonly #staging = new Staging();
   #routes: Uint32Array;
+  /** The session that {@link #openSession} found. */
+  #key: AeadKey | null = null;
+  #keypair = 0;
   /** Whether a flag was raised that the control thread has not been told of. */
   notify = false;
 
-  /** @param mtu The interface's, in bytes: padding never makes a packet longer than that. */
-  constructor(shared: SharedState, aead: Aead, sink: DatagramSink, mtu: number) {
+  /**
+   * @param mtu The interface's, in bytes: padding never makes a packet longer than that.
+   * @param memory For {@link fromTun}; the other methods do without.
+   */
+  constructor(
+    shared: SharedState,
+    aead: Aead,
+    sink: DatagramSink,
+    mtu: number,
+    memory: KernelMemory | null = null,
+  ) {
     this.#shared = shared;
     this.#mtu = mtu;
+    this.#memory = memory;
     this.#keys = new KeyCache(shared, aead, KEYPAIR.sendKey);
     this.#sink = sink;
     this.#routes = shared.routeAreas[0];
@@ -96,8 +114,41 @@ export class TxPath {
     if (size === 0) return this.#shared.drop(TX, DROP_MALFORMED);
     const peer = routeDestination(this.#routes, bytes, at);
     if (peer < 0) return this.#shared.drop(TX, DROP_NO_ROUTE);
-    if (!this.#staged.has(peer) && this.#seal(peer, bytes, at, size)) return;
+    if (this.#openSession(peer)) this.#seal(peer, bytes, at, size);
+    else this.#stage(peer, bytes.slice(at, at + size));
+  }
+
+  /**
+   * Seals what a TUN with offloads handed over: `length` bytes of vnet header and packet, the
+   * packet being at `cursor + DATA_HEADER` in the kernel's memory, which is free up to `limit`.
+   *
+   * Returns where the memory that the batch uses now ends, for the next packet.
+   */
+  fromTun(cursor: number, length: number, limit: number): number {
+    const { kernel, bytes } = this.#memory!;
+    const at = cursor + DATA_HEADER;
+    const vnet = at - VNET_BYTES;
+    const size = packetLength(bytes, at, length - VNET_BYTES);
+    if (size === 0) return this.#refuse(cursor, DROP_MALFORMED);
+    const peer = routeDestination(this.#routes, bytes, at);
+    if (peer < 0) return this.#refuse(cursor, DROP_NO_ROUTE);
+    const hasSession = this.#openSession(peer);
+    const isPiece = hasSession && this.#hasFeature(FEATURE.pieces);
+
+    if (bytes[vnet + VNET.gsoType] !== GSO_NONE) {
+      const segment = half(bytes, vnet + VNET.gsoSize);
+      return this.#cut(peer, cursor, size, segment, limit, hasSession, isPiece);
+    }
+    if ((bytes[vnet]! & NEEDS_CHECKSUM) !== 0 && !(isPiece && kernel.piece(at, size) !== 0)) {
+      const start = half(bytes, vnet + VNET.checksumStart);
+      const offset = half(bytes, vnet + VNET.checksumOffset);
+      if (kernel.finishChecksum(at, size, start, offset) === 0) {
+        return this.#refuse(cursor, DROP_MALFORMED);
+      }
+    }
+    if (hasSession) return cursor + this.#seal(peer, bytes, at, size);
     this.#stage(peer, bytes.slice(at, at + size));
+    return cursor;
   }
 
   /** Does what the control thread asked for: keepalives, and packets that waited for a session. */
@@ -120,95 +171,139 @@ export class TxPath {
   /** Frees ciphers and forgets packets that wait. */
   close(): void {
     this.#keys.clear();
-    this.#staged.clear();
-    this.#stagedTotal = 0;
+    this.#staging.clear();
   }
 
-  /** Seals one packet; false when the peer has no session or nowhere to send. */
-  #seal(peer: number, bytes: Uint8Array, at: number, length: number): boolean {
-    const { atomics, words, doubles } = this.#shared;
-    const peerByte = peerAt(peer);
-    const slot = Atomics.load(atomics, (peerByte + PEER.current) >> 2) - 1;
-    const key = slot < 0 ? null : this.#keys.get(slot);
-    if (key === null || words[(peerByte + PEER.endpointPort) >> 2] === 0) {
+  /** Cuts the super-packet behind `cursor` into `size`-byte pieces of payload, and seals those. */
+  #cut(
+    peer: number,
+    cursor: number,
+    length: number,
+    size: number,
+    limit: number,
+    hasSession: boolean,
+    isPiece: boolean,
+  ): number {
+    const { kernel, bytes } = this.#memory!;
+    const source = cursor + DATA_HEADER;
+    const header = kernel.superHeader(source, length);
+    if (header === 0 || size === 0) return this.#refuse(cursor, DROP_MALFORMED);
+    const payload = length - header;
+    const stride = DATA_HEADER + this.#padded(header + size) + TAG;
+    const out = (source + length + 63) & ~63;
+    const room = Math.floor((limit - out - TAG) / stride);
+    const total = Math.ceil(payload / size);
+    for (let first = 0; first < total; first += room) {
+      const count = Math.min(room, total - first);
+      if (first > 0) this.#sink.flush();
+      const pieces = isPiece ? 1 : 0;
+      kernel.segment(source, length, header, size, out + DATA_HEADER, stride, first, count, pieces);
+      for (let i = 0; i < count; i++) {
+        const at = out + i * stride + DATA_HEADER;
+        const end = header + Math.min(size, payload - (first + i) * size);
+        if (hasSession) this.#seal(peer, bytes, at, end);
+        else this.#stage(peer, bytes.slice(at, at + end));
+      }
+    }
+    return hasSession ? out + Math.min(total, room) * stride : cursor;
+  }
+
+  /** Finds the session that packets of `peer` may be sealed with now. */
+  #openSession(peer: number): boolean {
+    if (this.#staging.has(peer)) return false;
+    const { atomics, words } = this.#shared;
+    const at = peerAt(peer);
+    const slot = Atomics.load(atomics, (at + PEER.current) >> 2) - 1;
+    this.#key = slot < 0 ? null : this.#keys.get(slot);
+    if (this.#key === null || words[(at + PEER.endpointPort) >> 2] === 0) {
       if (raiseFlag(this.#shared, peer, FLAG.sessionWanted)) this.notify = true;
       return false;
     }
-    const keypair = keypairAt(slot);
-    const counterAt = (keypair + KEYPAIR.sendCounter) >> 3;
+    this.#keypair = keypairAt(slot);
+    return true;
+  }
+
+  #hasFeature(feature: number): boolean {
+    return (this.#shared.words[(this.#keypair + KEYPAIR.features) >> 2]! & feature) !== 0;
+  }
+
+  /** Seals one packet with the open session; returns the length of the datagram. */
+  #seal(peer: number, bytes: Uint8Array, at: number, length: number): number {
+    const { words, doubles } = this.#shared;
+    const counterAt = (this.#keypair + KEYPAIR.sendCounter) >> 3;
     const counter = doubles[counterAt]!;
     if (counter >= REKEY_AFTER_MESSAGES && raiseFlag(this.#shared, peer, FLAG.counterLimit)) {
       this.notify = true;
     }
     if (counter >= REJECT_AFTER_MESSAGES) {
       this.#shared.drop(TX, DROP_EXPIRED);
-      return true;
+      return 0;
     }
     doubles[counterAt] = counter + 1;
 
-    const padded = Math.max(length, Math.min((length + 15) & ~15, this.#mtu));
+    const padded = this.#padded(length);
     for (let i = at + length; i < at + padded; i++) bytes[i] = 0;
     const start = at - DATA_HEADER;
-    writeHeader(bytes, start, words[(keypair + KEYPAIR.remoteIndex) >> 2]!, counter);
-    key.seal(bytes, at, padded, counter);
+    writeHeader(bytes, start, words[(this.#keypair + KEYPAIR.remoteIndex) >> 2]!, counter);
+    this.#key!.seal(bytes, at, padded, counter);
     const total = DATA_HEADER + padded + TAG;
     this.#sink.send(peer, bytes, start, total);
 
-    const packetsAt = (peerByte + PEER.txPackets) >> 3;
+    const packetsAt = (peerAt(peer) + PEER.txPackets) >> 3;
     doubles[packetsAt] = doubles[packetsAt]! + 1;
     doubles[packetsAt + 1] = doubles[packetsAt + 1]! + total;
     const flag = length === 0 ? FLAG.keepaliveSent : FLAG.dataSent;
     if (raiseFlag(this.#shared, peer, flag)) this.notify = true;
-    return true;
+    return total;
+  }
+
+  /** Length of a packet with its padding (WireGuard paper, section 5.4.6). */
+  #padded(length: number): number {
+    return Math.max(length, Math.min((length + 15) & ~15, this.#mtu));
   }
 
   #keepalive(peer: number): void {
+    if (!this.#openSession(peer)) return;
     const bytes = new Uint8Array(DATA_HEADER + DATA_TRAILER);
     this.#seal(peer, bytes, DATA_HEADER, 0);
     this.#sink.flush();
   }
 
   #stage(peer: number, packet: Uint8Array): void {
-    let queue = this.#staged.get(peer);
-    if (!queue) this.#staged.set(peer, queue = []);
-    if (queue.length >= STAGED_PER_PEER || this.#stagedTotal >= STAGED_TOTAL) {
-      this.#shared.drop(TX, DROP_QUEUE_FULL);
-      if (queue.shift() === undefined) {
-        this.#staged.delete(peer);
-        return;
-      }
-      this.#stagedTotal--;
-    }
-    queue.push(packet);
-    this.#stagedTotal++;
+    const dropped = this.#staging.add(peer, packet);
+    for (let i = 0; i < dropped; i++) this.#shared.drop(TX, DROP_QUEUE_FULL);
     if (raiseFlag(this.#shared, peer, FLAG.sessionWanted)) this.notify = true;
   }
 
   #flushStaged(peer: number): void {
-    const queue = this.#staged.get(peer);
-    if (!queue) return;
-    this.#staged.delete(peer);
-    this.#stagedTotal -= queue.length;
-    for (const [i, packet] of queue.entries()) {
+    const packets = this.#staging.take(peer);
+    for (const [i, packet] of packets.entries()) {
+      if (!this.#openSession(peer)) {
+        for (const rest of packets.slice(i)) this.#staging.add(peer, rest);
+        return;
+      }
       const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER);
       bytes.set(packet, DATA_HEADER);
-      if (this.#seal(peer, bytes, DATA_HEADER, packet.length)) {
-        this.#sink.flush();
-        continue;
-      }
-      this.#staged.set(peer, queue.slice(i));
-      this.#stagedTotal += queue.length - i;
-      return;
+      this.#seal(peer, bytes, DATA_HEADER, packet.length);
+      this.#sink.flush();
     }
   }
 
   #unstage(peer: number): void {
-    const queue = this.#staged.get(peer);
-    if (!queue) return;
-    this.#staged.delete(peer);
-    this.#stagedTotal -= queue.length;
-    for (let i = 0; i < queue.length; i++) this.#shared.drop(TX, DROP_NO_SESSION);
+    const { length } = this.#staging.take(peer);
+    for (let i = 0; i < length; i++) this.#shared.drop(TX, DROP_NO_SESSION);
   }
+
+  /** Drops the packet behind `cursor`, whose memory is free again. */
+  #refuse(cursor: number, reason: number): number {
+    this.#shared.drop(TX, reason);
+    return cursor;
+  }
+}
+
+/** A 16-bit number in the machine's byte order, which is that of the vnet header. */
+function half(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
 }
 
 /** Writes a transport header: type 4, receiver index, counter, little-endian. */

@@ -20,6 +20,8 @@ export interface InterfaceSettings {
 
 /** Room for one burst of TCP; the kernel's default for a TUN is 500 packets. */
 const QUEUE_LENGTH = 1000;
+/** So large a super-packet, sealed in pieces, still goes into one UDP message (65,507 bytes). */
+const SUPER_PACKET_BYTES = 58_000;
 
 /**
  * Sets MTU and addresses and brings the interface up.
@@ -29,6 +31,8 @@ const QUEUE_LENGTH = 1000;
 export async function configureInterface(settings: InterfaceSettings): Promise<void> {
   const { name, mtu, addresses, routes } = settings;
   await ip(["link", "set", "dev", name, "mtu", `${mtu}`, "txqueuelen", `${QUEUE_LENGTH}`, "up"]);
+  // An older ip does not know the setting; then a super-packet may take two messages.
+  await ip(["link", "set", "dev", name, "gso_max_size", `${SUPER_PACKET_BYTES}`]).catch(() => {});
   for (const address of addresses) {
     const flags = address.includes(":") ? ["nodad"] : [];
     await ipOfFamily(address, ["address", "add", address, "dev", name, ...flags]);

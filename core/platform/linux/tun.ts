@@ -10,6 +10,8 @@ import { check, cString, describeErrno, ERRNO, libc } from "./libc.ts";
 
 const O_RDWR = 2, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454can, IFF_TUN = 1, IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000, TUNSETOFFLOAD = 0x400454d0n;
+const TUN_F_CSUM = 1, TUN_F_TSO = 2 | 4, TUN_F_USO = 32 | 64;
 const IFNAMSIZ = 16, IFREQ_SIZE = 40;
 
 /** An open TUN device. */
@@ -17,7 +19,18 @@ export interface TunDevice {
   readonly fd: number;
   /** The interface's name. */
   readonly name: string;
+  readonly offloads: TunOffloads;
   close(): void;
+}
+
+/**
+ * What the kernel leaves to this program: it hands over super-packets of up to 64 KiB, and takes
+ * them. Without any, packets are of the interface's size and complete.
+ */
+export interface TunOffloads {
+  readonly tcp: boolean;
+  /** Also of UDP: since Linux 6.2. */
+  readonly udp: boolean;
 }
 
 /**
@@ -26,7 +39,7 @@ export interface TunDevice {
  * @throws {MeshError} `privilege-missing` without the right to; `already-running` when another
  * program holds an interface of that name; `unsupported` where the kernel has no TUN driver.
  */
-export function openTun(name: string): TunDevice {
+export function openTun(name: string, wanted: TunOffloads): TunDevice {
   if (name.length === 0 || name.length >= IFNAMSIZ) {
     throw new MeshError("config-invalid", `Cannot create interface "${name}": 1 to 15 characters`);
   }
@@ -40,7 +53,7 @@ export function openTun(name: string): TunDevice {
   check("open /dev/net/tun", fd);
   const request = new Uint8Array(IFREQ_SIZE);
   request.set(new TextEncoder().encode(name));
-  new DataView(request.buffer).setInt16(IFNAMSIZ, IFF_TUN | IFF_NO_PI, true);
+  new DataView(request.buffer).setInt16(IFNAMSIZ, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, true);
   if (symbols.ioctl(fd, TUNSETIFF, request) < 0) {
     const number = errno();
     symbols.close(fd);
@@ -56,5 +69,14 @@ export function openTun(name: string): TunDevice {
       denied ? { hint: "Run the command as root, for example with sudo" } : {},
     );
   }
-  return { fd, name, close: () => void symbols.close(fd) };
+  return { fd, name, offloads: setOffloads(fd, wanted), close: () => void symbols.close(fd) };
+}
+
+/** Asks for as many of the offloads as the kernel has; returns those. */
+function setOffloads(fd: number, wanted: TunOffloads): TunOffloads {
+  const { symbols } = libc();
+  const set = (bits: number) => symbols.ioctlValue(fd, TUNSETOFFLOAD, BigInt(bits)) === 0;
+  const tcp = wanted.tcp ? TUN_F_CSUM | TUN_F_TSO : 0;
+  if (wanted.tcp && wanted.udp && set(tcp | TUN_F_USO)) return { tcp: true, udp: true };
+  return { tcp: set(tcp) && wanted.tcp, udp: false };
 }

@@ -146,19 +146,29 @@ export interface IperfResult {
   readonly bytes: number;
 }
 
-/** One TCP stream by iperf3 from `client` to `server` (or back), for some seconds. */
+/** How iperf3 shall load the tunnel. */
+export interface IperfOptions {
+  readonly seconds?: number;
+  readonly reverse?: boolean;
+  /** UDP at this rate instead of TCP. */
+  readonly udpMegabits?: number;
+}
+
+/** One stream by iperf3 from `client` to `server` (or back), TCP unless said otherwise. */
 export async function iperf(
   client: Namespace,
   server: Namespace,
   address: string,
-  { seconds = 3, reverse = false }: { seconds?: number; reverse?: boolean } = {},
+  { seconds = 3, reverse = false, udpMegabits }: IperfOptions = {},
 ): Promise<IperfResult> {
   await using listener = server.spawn(["iperf3", "-s", "-1", "--forceflush"]);
   await listener.waitForOutput(/Server listening/);
-  const command = ["iperf3", "-J", "-c", address, "-t", `${seconds}`, ...(reverse ? ["-R"] : [])];
+  const udp = udpMegabits === undefined ? [] : ["-u", "-b", `${udpMegabits}M`];
+  const flags = [...udp, ...(reverse ? ["-R"] : [])];
+  const command = ["iperf3", "-J", "-c", address, "-t", `${seconds}`, ...flags];
   const output = await client.run(command, { timeoutMs: (seconds + 20) * 1000 });
   const report = JSON.parse(output.stdout || "{}");
-  const sum = report.end?.sum_received;
+  const sum = report.end?.sum_received ?? report.end?.sum;
   if (!sum) throw new Error(`Cannot measure with iperf3: ${report.error ?? output.stderr}`);
   return { megabitsPerSecond: sum.bits_per_second / 1e6, bytes: sum.bytes };
 }
