@@ -57,6 +57,7 @@ export const nodeOptions = {
   interface: textOption("tun.name", "NAME"),
   mtu: numberOption("tun.mtu"),
   aead: textOption("data_plane.aead", "NAME"),
+  workers: numberOption("data_plane.workers"),
   disable: listOption("data_plane.disable", "NAME"),
   noDns: z.boolean().default(false).meta({
     description: "Answer no mesh names and leave the system's resolver alone",
@@ -92,6 +93,7 @@ export function nodeFlags(
     "tun.name": ["--interface", input.interface],
     "tun.mtu": ["--mtu", input.mtu],
     "data_plane.aead": ["--aead", input.aead],
+    "data_plane.workers": ["--workers", input.workers],
     "data_plane.disable": ["--disable", input.disable],
     "dns.enabled": ["--no-dns", input.noDns ? false : undefined],
     "dns.aliases": ["--alias", input.alias],

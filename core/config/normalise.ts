@@ -38,6 +38,7 @@ export function normalisePeer(file: PeerFile): PeerConfig {
     mtu: file.tun?.mtu ?? DEFAULT_MTU,
     dataPlane: {
       aead: file.data_plane?.aead ?? "auto",
+      workers: file.data_plane?.workers ?? null,
       disabled: [...new Set(file.data_plane?.disable ?? [])],
     },
     dns: {

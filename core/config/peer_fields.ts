@@ -3,6 +3,7 @@
  * @module
  */
 import { z } from "zod";
+import { MAX_WORKERS } from "../dataplane/layout.ts";
 import { ACCELERATIONS, AEAD_CHOICES } from "../dataplane/settings.ts";
 import { Alias, PeerName } from "../ids.ts";
 import { LOG_LEVELS } from "./config.ts";
@@ -56,6 +57,11 @@ const tun = {
 const dataPlane = {
   aead: z.enum(AEAD_CHOICES).default("auto").meta({
     description: "What seals packets; auto is the fastest that this machine has",
+  }),
+  workers: z.int().min(1).max(MAX_WORKERS).optional().meta({
+    description: "Pairs of packet workers; each takes a processor and about 25 MB",
+    example: 2,
+    whenAbsent: "one for every four processors",
   }),
   disable: z.array(z.enum(ACCELERATIONS)).default([]).meta({
     description: `Accelerations to do without, of ${ACCELERATIONS.join(", ")}`,

@@ -3,7 +3,7 @@
  * thread holds them.
  * @module
  */
-import { HEADER, SharedState } from "../dataplane/layout.ts";
+import { HEADER, MAX_WORKERS, SharedState } from "../dataplane/layout.ts";
 import { createMemory } from "../dataplane/memory.ts";
 import type { Aead } from "../dataplane/aead.ts";
 import type { AeadChoice, DataPlaneSettings } from "../dataplane/settings.ts";
@@ -15,7 +15,7 @@ import { MeshError } from "../errors.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
 import { WakeFd } from "../platform/linux/libc.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
-import { openUdp, type UdpSocket } from "../platform/linux/udp.ts";
+import { openUdp, type UdpSockets } from "../platform/linux/udp.ts";
 import type { ControlDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
 import { workerUrl } from "./worker_url.ts";
 
@@ -56,11 +56,11 @@ export class DataPlane {
   /** What seals packets, and what it may agree on with other nodes. */
   readonly aeadName: AeadChoice;
   readonly features: number;
-  readonly #memory = createMemory();
-  readonly #shared = new SharedState(this.#memory.buffer as unknown as SharedArrayBuffer);
+  readonly #memory: WebAssembly.Memory;
+  readonly #shared: SharedState;
   readonly #options: DataPlaneOptions;
   readonly #tun: TunDevice;
-  readonly #udp: UdpSocket;
+  readonly #udp: UdpSockets;
   readonly #events: DataPlaneEvents;
   readonly #workers: { worker: Worker; wake: WakeFd; stopped: PromiseWithResolvers<void> }[] = [];
   #loadedUntil = 0;
@@ -74,10 +74,14 @@ export class DataPlane {
     this.aeadName = name === "wasm" ? "wasm" : "libcrypto";
     this.features = (disabled.includes("pieces") ? 0 : FEATURE.pieces) |
       (prefersAes && !disabled.includes("aes") ? FEATURE.aes256gcm : 0);
-    this.#udp = openPort(options);
+    const pairs = options.settings.workers ?? defaultPairs(navigator.hardwareConcurrency);
+    this.#memory = createMemory(pairs);
+    this.#shared = new SharedState(this.#memory.buffer as unknown as SharedArrayBuffer);
+    Atomics.store(this.#shared.atomics, HEADER.workers, pairs);
+    this.#udp = openPort(options, pairs);
     try {
       const [tcp, udp] = [!disabled.includes("tso"), !disabled.includes("uso")];
-      this.#tun = openTun(options.interfaceName, { tcp, udp });
+      this.#tun = openTun(options.interfaceName, { tcp, udp }, pairs);
     } catch (error) {
       this.#udp.close();
       throw error;
@@ -85,7 +89,11 @@ export class DataPlane {
     this.udpPort = this.#udp.port;
     this.interfaceName = this.#tun.name;
     this.table = new PeerTable(this.#shared);
-    this.ready = Promise.all([this.#start("tx"), this.#start("rx")]);
+    const numbers = Array.from({ length: pairs }, (_, pair) => pair);
+    this.ready = Promise.all(numbers.flatMap((pair) => [
+      this.#start("tx", pair),
+      this.#start("rx", pair),
+    ]));
   }
 
   /** Settles when both workers take packets. */
@@ -117,10 +125,10 @@ export class DataPlane {
     }
   }
 
-  #start(role: "tx" | "rx"): Promise<void> {
+  #start(role: "tx" | "rx", pair: number): Promise<void> {
     const worker = new Worker(workerUrl(), {
       type: "module",
-      name: `tunnelmesh-${role}`,
+      name: `tunnelmesh-${role}${pair}`,
       deno: { permissions: { ffi: true, read: true } },
     });
     const wake = new WakeFd();
@@ -143,17 +151,17 @@ export class DataPlane {
       this.#events.failed(error);
     };
     const { mtu, settings, kernel } = this.#options;
-    const { fd, family } = this.#udp;
     const setup: WorkerSetup = {
       role,
+      pair,
       memory: this.#memory,
       kernel,
       aead: this.aeadName,
-      tunFd: this.#tun.fd,
+      tunFd: this.#tun.queues[pair]!,
       tunOffloads: this.#tun.offloads,
       wakeFd: wake.fd,
       mtu,
-      udp: { fd, family },
+      udp: { fd: this.#udp.fds[pair]!, family: this.#udp.family },
       mayUseGso: !settings.disabled.includes("gso"),
     };
     worker.postMessage(setup);
@@ -177,6 +185,11 @@ export class DataPlane {
   }
 }
 
+/** One pair keeps two processors busy, and the machine has more to do than this. */
+function defaultPairs(processors: number): number {
+  return Math.max(1, Math.min(MAX_WORKERS / 2, Math.floor(processors / 4)));
+}
+
 /** What the workers will choose, told by the same probe in this thread. */
 function probeAead(choice: AeadChoice, code: Uint8Array<ArrayBuffer>): Aead {
   const pages = Math.ceil((SCRATCH_BYTES + AEAD_BYTES) / 65_536);
@@ -186,13 +199,13 @@ function probeAead(choice: AeadChoice, code: Uint8Array<ArrayBuffer>): Aead {
   return chooseAead(choice, kernelAead(kernel, new Uint8Array(memory.buffer), SCRATCH_BYTES));
 }
 
-function openPort({ udpPort, settings }: DataPlaneOptions): UdpSocket {
+function openPort({ udpPort, settings }: DataPlaneOptions, sockets: number): UdpSockets {
   const wantsGro = !settings.disabled.includes("gro");
   try {
-    return openUdp(udpPort, wantsGro);
+    return openUdp(udpPort, wantsGro, sockets);
   } catch (error) {
     const isTaken = error instanceof MeshError && error.code === "already-running";
     if (!isTaken) throw error;
-    return openUdp(0, wantsGro);
+    return openUdp(0, wantsGro, sockets);
   }
 }

@@ -5,12 +5,12 @@
  * it after its first message; the control thread wakes it through its eventfd.
  * @module
  */
-import { HEADER, RX, SharedState } from "../dataplane/layout.ts";
+import { HEADER, RX, SharedState, TX } from "../dataplane/layout.ts";
 import {
-  RX_MEMORY,
+  rxMemory,
   SUPER_PACKET,
   TX_BATCH_BYTES,
-  TX_MEMORY,
+  txMemory,
   type WorkerMemory,
 } from "../dataplane/memory.ts";
 import { RxPath, VERDICT } from "../dataplane/rx_path.ts";
@@ -31,6 +31,8 @@ import { UdpSender } from "../platform/linux/udp_sender.ts";
 /** What a worker is given at its start. */
 export interface WorkerSetup {
   readonly role: "tx" | "rx";
+  /** Which of the pairs of workers it belongs to, from 0. */
+  readonly pair: number;
   readonly memory: WebAssembly.Memory;
   /** The packet kernel's code. */
   readonly kernel: Uint8Array<ArrayBuffer>;
@@ -121,11 +123,13 @@ function prepare(setup: WorkerSetup, part: WorkerMemory) {
 
 /** TUN read, route, segment, seal, send. */
 function runTx(setup: WorkerSetup): void {
-  const { memory, kernel, aead, shared } = prepare(setup, TX_MEMORY);
+  const part = txMemory(setup.pair);
+  const { memory, kernel, aead, shared } = prepare(setup, part);
   const { udp, mtu, tunFd, mayUseGso } = setup;
-  const scratchAt = TX_MEMORY.end - SUPER_PACKET;
-  const sender = new UdpSender({ shared, socket: udp, memory, scratchAt, mayUseGso });
-  const path = new TxPath(shared, aead, sender, mtu, { kernel, bytes: memory.bytes });
+  const worker = TX + setup.pair;
+  const scratchAt = part.end - SUPER_PACKET;
+  const sender = new UdpSender({ shared, worker, socket: udp, memory, scratchAt, mayUseGso });
+  const path = new TxPath(shared, aead, sender, mtu, { kernel, bytes: memory.bytes }, worker);
   const poller = new Poller(tunFd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
   const { symbols, errno } = libc();
@@ -141,8 +145,8 @@ function runTx(setup: WorkerSetup): void {
     }
     if (poller.isReadable) {
       path.begin();
-      let cursor = TX_MEMORY.packets;
-      for (let i = 0; i < BATCH && cursor < TX_MEMORY.packets + TX_BATCH_BYTES; i++) {
+      let cursor = part.packets;
+      for (let i = 0; i < BATCH && cursor < part.packets + TX_BATCH_BYTES; i++) {
         vector.writeAddress(0, memory.address + cursor + DATA_HEADER - VNET_BYTES);
         const length = symbols.readv(tunFd, vector.pointer, 1);
         if (length <= 0) {
@@ -163,12 +167,14 @@ function runTx(setup: WorkerSetup): void {
 
 /** UDP receive, open, check, join, TUN write. */
 function runRx(setup: WorkerSetup): void {
-  const { memory, kernel, aead, shared } = prepare(setup, RX_MEMORY);
+  const part = rxMemory(setup.pair);
+  const { memory, kernel, aead, shared } = prepare(setup, part);
+  const worker = RX + setup.pair;
   const { tunFd, tunOffloads } = setup;
-  const receiver = new UdpReceiver(setup.udp, memory, RX_MEMORY.packets);
-  const path = new RxPath(shared, aead);
+  const receiver = new UdpReceiver(setup.udp, memory, part.packets);
+  const path = new RxPath(shared, aead, worker);
   const { tcp: mayJoinTcp, udp: mayJoinUdp } = tunOffloads;
-  const writer = new TunWriter({ shared, kernel, memory, tunFd, mayJoinTcp, mayJoinUdp });
+  const writer = new TunWriter({ shared, worker, kernel, memory, tunFd, mayJoinTcp, mayJoinUdp });
   const strangers = new Strangers();
   const poller = new Poller(setup.udp.fd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
@@ -186,7 +192,7 @@ function runRx(setup: WorkerSetup): void {
         handshakes.push({ bytes, ip: source.bytes.slice(), port: source.port });
       } else {
         Atomics.sub(shared.atomics, HEADER.handshakeQueue, 1);
-        shared.drop(RX, DROP_QUEUE_FULL);
+        shared.drop(worker, DROP_QUEUE_FULL);
       }
     } else if (verdict === VERDICT.unknown && strangers.mayReport()) {
       scope.postMessage({ type: "unknown", ip: source.bytes.slice(), port: source.port });

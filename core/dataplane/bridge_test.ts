@@ -62,7 +62,7 @@ Deno.test("perform() installs, promotes and forgets keypairs", () => {
   const current = { ...keypair, slot: 2, localIndex: 0x4002, role: "current" } as const;
   assert.ok(bridge.perform({ type: "install-keypair", keypair: current }));
   a.send(THERE);
-  assert.equal(a.shared.doubles[(keypairAt(2) + KEYPAIR.sendCounter) >> 3], 1, "current seals");
+  assert.equal(a.shared.words[(keypairAt(2) + KEYPAIR.sendCounter) >> 2], 1, "current seals");
   assert.ok(bridge.perform({ type: "forget-keypair", peer: 0, slot: 2 }));
   a.sent.length = 0;
   a.send(THERE);

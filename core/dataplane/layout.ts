@@ -4,10 +4,11 @@
  * Every field has one writer, named here; flags are the exception and change by atomic operations.
  *
  * ```
- * header    16 words: 0 peers high-water mark, 2 route generation (its parity is the area in
- *           use), 3 and 4 what tx and rx read: generation + 1, 0 for nothing, 5 handshake queue
- *           depth, 6 stop request, 7 own IPv4, 8..11 own IPv6
- * drops     one count per reason and direction (f64; tx and rx each write their own row)
+ * header    32 words: 0 peers high-water mark, 1 workers per direction, 2 route generation (its
+ *           parity is the area in use), 5 handshake queue depth, 6 stop request, 7 own IPv4,
+ *           8..11 own IPv6, 16..31 what each worker reads: generation + 1, 0 for nothing
+ * drops     a row per worker, one count per reason (f64)
+ * counters  a row per worker, packets and bytes of each peer (f64)
  * peers     PEER bytes each            keypairs  KEYPAIR bytes each
  * routes    two areas of ROUTE_WORDS; one is read while the other is built
  * ```
@@ -29,17 +30,22 @@ export const KEYPAIR_SLOT_MASK = MAX_PEERS * KEYPAIRS_PER_PEER - 1;
 /** Word offsets in the header. */
 export const HEADER = {
   peerCount: 0,
+  /** How many workers seal, and as many open; set once, before they start. */
+  workers: 1,
   routeGeneration: 2,
-  readers: 3,
   handshakeQueue: 5,
   stop: 6,
   ownIp4: 7,
   ownIp6: 8,
+  readers: 16,
 } as const;
 
-/** Which worker: the row of drop counters and the reader word that it writes. */
+/** Most workers of one direction. */
+export const MAX_WORKERS = 8;
+/** Numbers of the first worker that seals and the first that opens; others follow each. */
 export const TX = 0;
-export const RX = 1;
+export const RX = MAX_WORKERS;
+const WORKERS = 2 * MAX_WORKERS;
 
 /** Bits of a peer's flags: set by workers, cleared by the control thread. */
 export const FLAG = {
@@ -53,29 +59,26 @@ export const FLAG = {
   keypairUsed: 128,
 } as const;
 
-/** Bits of a peer's commands: set by the control thread, cleared by tx. */
+/** Bits of a peer's commands: set by the control thread, cleared by the tx worker they are for. */
 export const COMMAND = { sendKeepalive: 1, keypairChanged: 2, forget: 4 } as const;
 
-/** Byte offsets in a peer. `tx`/`rx` counters are f64, written by that worker only. */
+/** Byte offsets in a peer. */
 export const PEER = {
   flags: 0,
-  commands: 4,
   /** Keypair slot + 1 that seals, 0 for none; control thread. */
-  current: 8,
+  current: 4,
   /** Odd while the endpoint changes; whoever changes it. */
-  endpointLock: 12,
+  endpointLock: 8,
+  /** 0 for none. */
+  endpointPort: 12,
   /** 16 bytes, IPv4 mapped into IPv6. */
   endpointIp: 16,
-  /** 0 for none. */
-  endpointPort: 32,
-  txPackets: 40,
-  txBytes: 48,
-  rxPackets: 56,
-  rxBytes: 64,
-  size: 72,
+  /** One word for each tx worker. */
+  commands: 32,
+  size: 32 + 4 * MAX_WORKERS,
 } as const;
 
-/** Byte offsets in a keypair. The control thread writes all but the last four. */
+/** Byte offsets in a keypair. The control thread writes all but the last five. */
 export const KEYPAIR = {
   /** 0 empty, else in use; written last when installing, first when forgetting. */
   state: 0,
@@ -90,8 +93,10 @@ export const KEYPAIR = {
   receiveKey: 56,
   /** 1 once an authenticated message came on it; rx. */
   used: 88,
-  /** Next counter to seal with, f64; tx. */
-  sendCounter: 96,
+  /** Next counter to seal with; tx workers take from it by atomic addition. */
+  sendCounter: 92,
+  /** 1 while an rx worker has the two fields behind it. */
+  receiveLock: 96,
   /** Authenticated messages, f64; rx. */
   received: 104,
   /** Replay window (`wireguard/replay_window.ts`); rx. */
@@ -99,9 +104,11 @@ export const KEYPAIR = {
   size: 112 + 8 * Math.ceil(REPLAY_WORDS / 2),
 } as const;
 
-const HEADER_BYTES = 64;
-const DROP_BYTES = 8 * 2 * DROPS.length;
-const PEERS_AT = HEADER_BYTES + DROP_BYTES;
+const HEADER_BYTES = 128;
+const DROP_BYTES = 8 * WORKERS * DROPS.length;
+const COUNTERS_AT = HEADER_BYTES + DROP_BYTES;
+const COUNTERS_BYTES = 16 * WORKERS * MAX_PEERS;
+const PEERS_AT = COUNTERS_AT + COUNTERS_BYTES;
 const KEYPAIRS_AT = PEERS_AT + MAX_PEERS * PEER.size;
 const ROUTES_AT = KEYPAIRS_AT + MAX_PEERS * KEYPAIRS_PER_PEER * KEYPAIR.size;
 const ROUTE_WORDS = routeTableWords(MAX_ROUTES);
@@ -136,11 +143,43 @@ export class SharedState {
     this.doubles[at] = this.doubles[at]! + 1;
   }
 
-  /** How often a reason occurred, over both workers. */
+  /** How often a reason occurred, over all workers. */
   dropCount(reason: number): number {
-    const at = HEADER_BYTES / 8 + reason;
-    return this.doubles[at]! + this.doubles[at + DROPS.length]!;
+    let sum = 0;
+    for (let worker = 0; worker < WORKERS; worker++) {
+      sum += this.doubles[HEADER_BYTES / 8 + worker * DROPS.length + reason]!;
+    }
+    return sum;
   }
+
+  /** Counts a packet that went to or came from a peer. */
+  count(worker: number, peer: number, bytes: number): void {
+    const at = counterAt(worker, peer);
+    this.doubles[at] = this.doubles[at]! + 1;
+    this.doubles[at + 1] = this.doubles[at + 1]! + bytes;
+  }
+
+  /** What workers have counted for a peer since it was added; `first` is `TX` or `RX`. */
+  counted(first: number, peer: number): { readonly packets: number; readonly bytes: number } {
+    let [packets, bytes] = [0, 0];
+    for (let worker = first; worker < first + MAX_WORKERS; worker++) {
+      packets += this.doubles[counterAt(worker, peer)]!;
+      bytes += this.doubles[counterAt(worker, peer) + 1]!;
+    }
+    return { packets, bytes };
+  }
+
+  /** Sets a peer's counters to zero; no worker may know the peer. */
+  clearCounters(peer: number): void {
+    for (let worker = 0; worker < WORKERS; worker++) {
+      this.doubles.fill(0, counterAt(worker, peer), counterAt(worker, peer) + 2);
+    }
+  }
+}
+
+/** Index of a worker's packet count of a peer in the doubles; its bytes follow. */
+function counterAt(worker: number, peer: number): number {
+  return (COUNTERS_AT >> 3) + 2 * (worker * MAX_PEERS + peer);
 }
 
 /** Byte offset of a peer. */

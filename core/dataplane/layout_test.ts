@@ -18,6 +18,7 @@ import {
   KEYPAIRS_PER_PEER,
   MAX_PEERS,
   MAX_ROUTES,
+  MAX_WORKERS,
   PEER,
   peerAt,
   raiseFlag,
@@ -42,15 +43,11 @@ Deno.test("fields of a peer are aligned and apart", () => {
   const { size, ...offsets } = PEER;
   const widths: Record<keyof typeof offsets, [number, number]> = {
     flags: [4, 4],
-    commands: [4, 4],
     current: [4, 4],
     endpointLock: [4, 4],
     endpointIp: [16, 4],
     endpointPort: [4, 4],
-    txPackets: [8, 8],
-    txBytes: [8, 8],
-    rxPackets: [8, 8],
-    rxBytes: [8, 8],
+    commands: [4 * MAX_WORKERS, 4],
   };
   const names = Object.keys(offsets) as (keyof typeof offsets)[];
   assertDisjoint(names.map((name) => [name, offsets[name], ...widths[name]]), size);
@@ -69,7 +66,8 @@ Deno.test("fields of a keypair are aligned and apart", () => {
     receiveKey: [32, 1],
     features: [4, 4],
     used: [4, 4],
-    sendCounter: [8, 8],
+    sendCounter: [4, 4],
+    receiveLock: [4, 4],
     received: [8, 8],
     replay: [4 * REPLAY_WORDS, 4],
   };
@@ -80,13 +78,14 @@ Deno.test("fields of a keypair are aligned and apart", () => {
 
 Deno.test("regions of the shared state are aligned and apart, and fill it", () => {
   const shared = new SharedState();
-  const last = Math.max(...Object.values(HEADER)) + 4;
+  const last = HEADER.readers + 2 * MAX_WORKERS;
   const dropsAt = findDrop(shared, TX, 0);
   const [first, second] = shared.routeAreas;
   const routeBytes = 4 * routeTableWords(MAX_ROUTES);
   assertDisjoint([
     ["header", 0, 4 * last, 4],
-    ["drops", dropsAt, 8 * 2 * DROPS.length, 8],
+    ["drops", dropsAt, 8 * 2 * MAX_WORKERS * DROPS.length, 8],
+    ["counters", 8 * findCounter(shared, TX, 0), 16 * 2 * MAX_WORKERS * MAX_PEERS, 8],
     ["peers", peerAt(0), peerAt(MAX_PEERS) - peerAt(0), 8],
     ["keypairs", keypairAt(0), keypairAt(MAX_PEERS * KEYPAIRS_PER_PEER) - keypairAt(0), 8],
     ["routes 0", first.byteOffset, routeBytes, 4],
@@ -94,8 +93,18 @@ Deno.test("regions of the shared state are aligned and apart, and fill it", () =
   ], shared.buffer.byteLength);
   assert.equal(first.byteLength, routeBytes);
   assert.equal(second.byteOffset + second.byteLength, shared.buffer.byteLength);
-  assert.equal(findDrop(shared, RX, DROPS.length - 1), dropsAt + 8 * (2 * DROPS.length - 1));
+  assert.equal(
+    findDrop(shared, RX, DROPS.length - 1),
+    dropsAt + 8 * ((MAX_WORKERS + 1) * DROPS.length - 1),
+  );
 });
+
+/** Index of a packet counter in the doubles. */
+function findCounter(shared: SharedState, worker: number, peer: number): number {
+  const before = shared.doubles.slice(0, peerAt(0) / 8);
+  shared.count(worker, peer, 1);
+  return before.findIndex((value, i) => value !== shared.doubles[i]);
+}
 
 /** Byte offset of a drop counter. */
 function findDrop(shared: SharedState, worker: number, reason: number): number {

@@ -6,8 +6,9 @@
  *
  * ```
  * 0          shared state (layout.ts)
- * TX.at      scratch | cipher row | packets being sealed
- * RX.at      scratch | cipher row | received trains
+ * then, for each pair of workers:
+ *   tx       scratch | cipher row | packets being sealed
+ *   rx       scratch | cipher row | received trains
  * ```
  * @module
  */
@@ -30,9 +31,8 @@ const TX_PACKETS = TX_BATCH_BYTES + 8 * PAGE;
 export const RX_TRAINS = 16;
 export const TRAIN_BYTES = PAGE;
 
-const TX_AT = pages(SHARED_BYTES);
+const PAIRS_AT = pages(SHARED_BYTES);
 const TX_SIZE = SCRATCH + CIPHER + TX_PACKETS;
-const RX_AT = TX_AT + TX_SIZE;
 const RX_SIZE = SCRATCH + CIPHER + RX_TRAINS * TRAIN_BYTES;
 
 /** Where a worker's parts begin, in bytes from the start of the memory. */
@@ -43,26 +43,24 @@ export interface WorkerMemory {
   readonly end: number;
 }
 
-/** The memory of the worker that seals. */
-export const TX_MEMORY: WorkerMemory = {
-  scratch: TX_AT,
-  cipher: TX_AT + SCRATCH,
-  packets: TX_AT + SCRATCH + CIPHER,
-  end: TX_AT + TX_SIZE,
-};
+/** The memory of the worker that seals in the pair with that number. */
+export function txMemory(pair: number): WorkerMemory {
+  return partsAt(PAIRS_AT + pair * (TX_SIZE + RX_SIZE), TX_SIZE);
+}
 
-/** The memory of the worker that opens. */
-export const RX_MEMORY: WorkerMemory = {
-  scratch: RX_AT,
-  cipher: RX_AT + SCRATCH,
-  packets: RX_AT + SCRATCH + CIPHER,
-  end: RX_AT + RX_SIZE,
-};
+/** The memory of the worker that opens in the pair with that number. */
+export function rxMemory(pair: number): WorkerMemory {
+  return partsAt(PAIRS_AT + pair * (TX_SIZE + RX_SIZE) + TX_SIZE, RX_SIZE);
+}
 
-/** Makes the memory of one node. */
-export function createMemory(): WebAssembly.Memory {
-  const count = (RX_AT + RX_SIZE) / PAGE;
+/** Makes the memory of a node with so many pairs of workers. */
+export function createMemory(pairs: number): WebAssembly.Memory {
+  const count = (PAIRS_AT + pairs * (TX_SIZE + RX_SIZE)) / PAGE;
   return new WebAssembly.Memory({ initial: count, maximum: count, shared: true });
+}
+
+function partsAt(at: number, size: number): WorkerMemory {
+  return { scratch: at, cipher: at + SCRATCH, packets: at + SCRATCH + CIPHER, end: at + size };
 }
 
 /** `size` in whole pages, in bytes. */

@@ -59,6 +59,7 @@ export interface Source {
 
 /** Opens datagrams and checks what they carry. */
 export class RxPath {
+  readonly #worker: number;
   readonly #shared: SharedState;
   readonly #keys: KeyCache;
   #routes: Uint32Array;
@@ -70,7 +71,9 @@ export class RxPath {
   /** Whether a flag was raised that the control thread has not been told of. */
   notify = false;
 
-  constructor(shared: SharedState, aead: Aead) {
+  /** @param worker Its number, `RX` or one of those behind. */
+  constructor(shared: SharedState, aead: Aead, worker: number = RX) {
+    this.#worker = worker;
     this.#shared = shared;
     this.#keys = new KeyCache(shared, aead, KEYPAIR.receiveKey);
     this.#routes = shared.routeAreas[0];
@@ -78,12 +81,12 @@ export class RxPath {
 
   /** Must precede the datagrams of a batch. */
   begin(): void {
-    this.#routes = beginRoutes(this.#shared, RX);
+    this.#routes = beginRoutes(this.#shared, this.#worker);
   }
 
   /** Must follow the datagrams of a batch. */
   end(): void {
-    endRoutes(this.#shared, RX);
+    endRoutes(this.#shared, this.#worker);
   }
 
   /** Opens the datagram at `bytes[at, at + length)` in place and answers a {@link VERDICT}. */
@@ -104,14 +107,11 @@ export class RxPath {
       return VERDICT.unknown;
     }
     const counter = littleEndian(bytes, at + 8) + littleEndian(bytes, at + 12) * 2 ** 32;
-    const window = (keypair + KEYPAIR.replay) >> 2;
-    if (counter > MAX_COUNTER || !replayCheck(words, window, counter)) {
-      return this.#drop(DROP_REPLAY);
-    }
+    if (counter > MAX_COUNTER || !this.#isFresh(keypair, counter)) return this.#drop(DROP_REPLAY);
     const plain = at + DATA_HEADER;
     const sealed = length - DATA_HEADER;
     if (!key.open(bytes, plain, sealed, counter)) return this.#drop(DROP_BAD_TAG);
-    if (!replayAccept(words, window, counter)) return this.#drop(DROP_REPLAY);
+    if (!this.#accept(keypair, counter)) return this.#drop(DROP_REPLAY);
 
     const peer = words[(keypair + KEYPAIR.peer) >> 2]!;
     const usedWord = (keypair + KEYPAIR.used) >> 2;
@@ -119,7 +119,7 @@ export class RxPath {
       Atomics.store(atomics, usedWord, 1);
       if (raiseFlag(this.#shared, peer, FLAG.keypairUsed)) this.notify = true;
     }
-    this.#account(peer, keypair, length);
+    this.#shared.count(this.#worker, peer, length);
     this.#roam(peer, source);
     this.isPiece = (words[(keypair + KEYPAIR.features) >> 2]! & FEATURE.pieces) !== 0 &&
       (bytes[plain]! & PIECE) !== 0 && sealed > TAG;
@@ -163,13 +163,33 @@ export class RxPath {
     return true;
   }
 
-  #account(peer: number, keypair: number, length: number): void {
-    const { doubles } = this.#shared;
+  /** Whether a counter was not received yet, before its message is opened. */
+  #isFresh(keypair: number, counter: number): boolean {
+    this.#lock(keypair);
+    const isFresh = replayCheck(this.#shared.words, (keypair + KEYPAIR.replay) >> 2, counter);
+    this.#unlock(keypair);
+    return isFresh;
+  }
+
+  /** Notes an authenticated counter; false when another worker had it meanwhile. */
+  #accept(keypair: number, counter: number): boolean {
+    const { words, doubles } = this.#shared;
     const receivedAt = (keypair + KEYPAIR.received) >> 3;
-    doubles[receivedAt] = doubles[receivedAt]! + 1;
-    const packetsAt = (peerAt(peer) + PEER.rxPackets) >> 3;
-    doubles[packetsAt] = doubles[packetsAt]! + 1;
-    doubles[packetsAt + 1] = doubles[packetsAt + 1]! + length;
+    this.#lock(keypair);
+    const isNew = replayAccept(words, (keypair + KEYPAIR.replay) >> 2, counter);
+    if (isNew) doubles[receivedAt] = doubles[receivedAt]! + 1;
+    this.#unlock(keypair);
+    return isNew;
+  }
+
+  /** Datagrams of one peer come to one worker, except while its address changes. */
+  #lock(keypair: number): void {
+    const word = (keypair + KEYPAIR.receiveLock) >> 2;
+    while (Atomics.compareExchange(this.#shared.atomics, word, 0, 1) !== 0);
+  }
+
+  #unlock(keypair: number): void {
+    Atomics.store(this.#shared.atomics, (keypair + KEYPAIR.receiveLock) >> 2, 0);
   }
 
   /** Follows a peer to the address that its authenticated datagrams come from. */
@@ -186,7 +206,7 @@ export class RxPath {
   }
 
   #drop(reason: number): number {
-    this.#shared.drop(RX, reason);
+    this.#shared.drop(this.#worker, reason);
     return VERDICT.done;
   }
 }

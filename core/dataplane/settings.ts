@@ -19,5 +19,7 @@ export type Acceleration = typeof ACCELERATIONS[number];
 /** How packets are carried. */
 export interface DataPlaneSettings {
   readonly aead: AeadChoice;
+  /** Pairs of packet workers; null to have as many as suit the machine. */
+  readonly workers: number | null;
   readonly disabled: readonly Acceleration[];
 }

@@ -7,7 +7,7 @@ import { assert } from "../assert.ts";
 import { DROPS } from "../drops.ts";
 import { type Endpoint, formatEndpoint, formatIp, type Ip, parseEndpoint, parseIp } from "../ip.ts";
 import { buildRouteTable, type Route } from "../route/lpm.ts";
-import { newestCounter, REPLAY_WORDS } from "../wireguard/replay_window.ts";
+import { newestCounter } from "../wireguard/replay_window.ts";
 import {
   COMMAND,
   HEADER,
@@ -15,6 +15,7 @@ import {
   keypairAt,
   KEYPAIRS_PER_PEER,
   MAX_PEERS,
+  MAX_WORKERS,
   PEER,
   peerAt,
   RX,
@@ -71,6 +72,7 @@ export class PeerTable {
     assert(peer >= 0 && peer < MAX_PEERS, `peer slot ${peer} is out of range`);
     const at = peerAt(peer);
     this.#shared.words.fill(0, at >> 2, (at + PEER.size) >> 2);
+    this.#shared.clearCounters(peer);
     const count = Atomics.load(this.#shared.atomics, HEADER.peerCount);
     if (peer >= count) Atomics.store(this.#shared.atomics, HEADER.peerCount, peer + 1);
   }
@@ -84,7 +86,7 @@ export class PeerTable {
 
   /** Installs a keypair; it opens at once, and seals only after {@link promote}. */
   install(keypair: InstalledKeypair): void {
-    const { words, doubles, bytes, atomics } = this.#shared;
+    const { words, bytes, atomics } = this.#shared;
     const at = keypairAt(keypair.slot);
     this.#clear(at);
     words[(at + KEYPAIR.localIndex) >> 2] = keypair.localIndex;
@@ -93,10 +95,8 @@ export class PeerTable {
     words[(at + KEYPAIR.features) >> 2] = keypair.features;
     bytes.set(keypair.sendKey, at + KEYPAIR.sendKey);
     bytes.set(keypair.receiveKey, at + KEYPAIR.receiveKey);
-    words[(at + KEYPAIR.used) >> 2] = 0;
-    doubles[(at + KEYPAIR.sendCounter) >> 3] = 0;
-    doubles[(at + KEYPAIR.received) >> 3] = 0;
-    words.fill(0, (at + KEYPAIR.replay) >> 2, ((at + KEYPAIR.replay) >> 2) + REPLAY_WORDS);
+    // All that workers write: counters, lock, replay window.
+    words.fill(0, (at + KEYPAIR.used) >> 2, (at + KEYPAIR.size) >> 2);
     Atomics.store(atomics, (at + KEYPAIR.state) >> 2, 1);
   }
 
@@ -120,9 +120,10 @@ export class PeerTable {
     return true;
   }
 
-  /** Asks tx for an empty message on the current keypair. */
+  /** Asks one tx worker for an empty message on the current keypair. */
   sendKeepalive(peer: number): void {
-    this.#command(peer, COMMAND.sendKeepalive);
+    const word = (peerAt(peer) + PEER.commands) >> 2;
+    Atomics.or(this.#shared.atomics, word, COMMAND.sendKeepalive);
   }
 
   /** Sends a peer's datagrams to `endpoint` from here on. */
@@ -170,7 +171,7 @@ export class PeerTable {
   setRoutes(routes: readonly Route[]): boolean {
     const { atomics, routeAreas } = this.#shared;
     const generation = Atomics.load(atomics, HEADER.routeGeneration);
-    for (const worker of [TX, RX]) {
+    for (let worker = 0; worker < 2 * MAX_WORKERS; worker++) {
       const reading = Atomics.load(atomics, HEADER.readers + worker);
       if (reading !== 0 && reading !== generation + 1) return false;
     }
@@ -181,13 +182,12 @@ export class PeerTable {
 
   /** Totals of one peer. */
   counters(peer: number): PeerCounters {
-    const at = peerAt(peer) >> 3;
-    const { doubles } = this.#shared;
+    const [sent, received] = [this.#shared.counted(TX, peer), this.#shared.counted(RX, peer)];
     return {
-      packetsSent: doubles[at + PEER.txPackets / 8]!,
-      bytesSent: doubles[at + PEER.txBytes / 8]!,
-      packetsReceived: doubles[at + PEER.rxPackets / 8]!,
-      bytesReceived: doubles[at + PEER.rxBytes / 8]!,
+      packetsSent: sent.packets,
+      bytesSent: sent.bytes,
+      packetsReceived: received.packets,
+      bytesReceived: received.bytes,
       loss: this.#loss(peer),
     };
   }
@@ -211,8 +211,12 @@ export class PeerTable {
     return expected <= received ? 0 : (expected - received) / expected;
   }
 
+  /** Tells every tx worker: packets of one peer may wait in each. */
   #command(peer: number, command: number): void {
-    Atomics.or(this.#shared.atomics, (peerAt(peer) + PEER.commands) >> 2, command);
+    const { atomics } = this.#shared;
+    const word = (peerAt(peer) + PEER.commands) >> 2;
+    const workers = Math.max(1, Atomics.load(atomics, HEADER.workers));
+    for (let worker = 0; worker < workers; worker++) Atomics.or(atomics, word + worker, command);
   }
 
   #clear(at: number): void {

@@ -33,9 +33,12 @@ export const DATA_HEADER = 16;
 /** Bytes that must be free behind each packet: padding to 16 and the tag. */
 export const DATA_TRAILER = 15 + TAG;
 
-/** WireGuard rekeys after 2^60 messages; a counter here is exact below 2^53, so sooner. */
-const REKEY_AFTER_MESSAGES = 2 ** 52;
-const REJECT_AFTER_MESSAGES = 2 ** 53 - 2 ** 13 - 1;
+/**
+ * WireGuard rekeys after 2^60 messages; counters here are 32 bits, which workers can take from
+ * atomically, so sooner. What is behind the limit is more than workers could take at once.
+ */
+const REKEY_AFTER_MESSAGES = 2 ** 31;
+const REJECT_AFTER_MESSAGES = 2 ** 32 - 2 ** 16;
 
 const DROP_MALFORMED = DROPS.indexOf("malformed");
 const DROP_NO_ROUTE = DROPS.indexOf("no-route");
@@ -60,6 +63,7 @@ export interface KernelMemory {
 
 /** Seals packets for the peers that they are routed to. */
 export class TxPath {
+  readonly #worker: number;
   readonly #shared: SharedState;
   readonly #keys: KeyCache;
   readonly #sink: DatagramSink;
@@ -76,6 +80,7 @@ export class TxPath {
   /**
    * @param mtu The interface's, in bytes: padding never makes a packet longer than that.
    * @param memory For {@link fromTun}; the other methods do without.
+   * @param worker Its number, `TX` or one of those behind.
    */
   constructor(
     shared: SharedState,
@@ -83,7 +88,9 @@ export class TxPath {
     sink: DatagramSink,
     mtu: number,
     memory: KernelMemory | null = null,
+    worker: number = TX,
   ) {
+    this.#worker = worker;
     this.#shared = shared;
     this.#mtu = mtu;
     this.#memory = memory;
@@ -94,12 +101,12 @@ export class TxPath {
 
   /** Must precede the packets of a batch. */
   begin(): void {
-    this.#routes = beginRoutes(this.#shared, TX);
+    this.#routes = beginRoutes(this.#shared, this.#worker);
   }
 
   /** Must follow the packets of a batch; sends them. */
   end(): void {
-    endRoutes(this.#shared, TX);
+    endRoutes(this.#shared, this.#worker);
     this.#sink.flush();
   }
 
@@ -111,9 +118,9 @@ export class TxPath {
    */
   packet(bytes: Uint8Array, at: number, length: number): void {
     const size = packetLength(bytes, at, length);
-    if (size === 0) return this.#shared.drop(TX, DROP_MALFORMED);
+    if (size === 0) return this.#drop(DROP_MALFORMED);
     const peer = routeDestination(this.#routes, bytes, at);
-    if (peer < 0) return this.#shared.drop(TX, DROP_NO_ROUTE);
+    if (peer < 0) return this.#drop(DROP_NO_ROUTE);
     if (this.#openSession(peer)) this.#seal(peer, bytes, at, size);
     else this.#stage(peer, bytes.slice(at, at + size));
   }
@@ -155,7 +162,7 @@ export class TxPath {
   commands(): void {
     const peers = Atomics.load(this.#shared.atomics, HEADER.peerCount);
     for (let peer = 0; peer < peers && peer < MAX_PEERS; peer++) {
-      const word = (peerAt(peer) + PEER.commands) >> 2;
+      const word = ((peerAt(peer) + PEER.commands) >> 2) + this.#worker - TX;
       if (Atomics.load(this.#shared.atomics, word) === 0) continue;
       const commands = Atomics.exchange(this.#shared.atomics, word, 0);
       if (commands & COMMAND.forget) this.#unstage(peer);
@@ -229,17 +236,16 @@ export class TxPath {
 
   /** Seals one packet with the open session; returns the length of the datagram. */
   #seal(peer: number, bytes: Uint8Array, at: number, length: number): number {
-    const { words, doubles } = this.#shared;
-    const counterAt = (this.#keypair + KEYPAIR.sendCounter) >> 3;
-    const counter = doubles[counterAt]!;
+    const { words, atomics } = this.#shared;
+    const counterWord = (this.#keypair + KEYPAIR.sendCounter) >> 2;
+    if (Atomics.load(atomics, counterWord) >>> 0 >= REJECT_AFTER_MESSAGES) {
+      this.#drop(DROP_EXPIRED);
+      return 0;
+    }
+    const counter = Atomics.add(atomics, counterWord, 1) >>> 0;
     if (counter >= REKEY_AFTER_MESSAGES && raiseFlag(this.#shared, peer, FLAG.counterLimit)) {
       this.notify = true;
     }
-    if (counter >= REJECT_AFTER_MESSAGES) {
-      this.#shared.drop(TX, DROP_EXPIRED);
-      return 0;
-    }
-    doubles[counterAt] = counter + 1;
 
     const padded = this.#padded(length);
     for (let i = at + length; i < at + padded; i++) bytes[i] = 0;
@@ -249,9 +255,7 @@ export class TxPath {
     const total = DATA_HEADER + padded + TAG;
     this.#sink.send(peer, bytes, start, total);
 
-    const packetsAt = (peerAt(peer) + PEER.txPackets) >> 3;
-    doubles[packetsAt] = doubles[packetsAt]! + 1;
-    doubles[packetsAt + 1] = doubles[packetsAt + 1]! + total;
+    this.#shared.count(this.#worker, peer, total);
     const flag = length === 0 ? FLAG.keepaliveSent : FLAG.dataSent;
     if (raiseFlag(this.#shared, peer, flag)) this.notify = true;
     return total;
@@ -271,7 +275,7 @@ export class TxPath {
 
   #stage(peer: number, packet: Uint8Array): void {
     const dropped = this.#staging.add(peer, packet);
-    for (let i = 0; i < dropped; i++) this.#shared.drop(TX, DROP_QUEUE_FULL);
+    for (let i = 0; i < dropped; i++) this.#drop(DROP_QUEUE_FULL);
     if (raiseFlag(this.#shared, peer, FLAG.sessionWanted)) this.notify = true;
   }
 
@@ -291,12 +295,16 @@ export class TxPath {
 
   #unstage(peer: number): void {
     const { length } = this.#staging.take(peer);
-    for (let i = 0; i < length; i++) this.#shared.drop(TX, DROP_NO_SESSION);
+    for (let i = 0; i < length; i++) this.#drop(DROP_NO_SESSION);
+  }
+
+  #drop(reason: number): void {
+    this.#shared.drop(this.#worker, reason);
   }
 
   /** Drops the packet behind `cursor`, whose memory is free again. */
   #refuse(cursor: number, reason: number): number {
-    this.#shared.drop(TX, reason);
+    this.#drop(reason);
     return cursor;
   }
 }
@@ -306,7 +314,7 @@ function half(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8);
 }
 
-/** Writes a transport header: type 4, receiver index, counter, little-endian. */
+/** Writes a transport header: type 4, receiver index, 64-bit counter, little-endian. */
 function writeHeader(bytes: Uint8Array, at: number, receiver: number, counter: number): void {
   bytes[at] = 4;
   bytes[at + 1] = 0;

@@ -34,6 +34,7 @@ const MIXES: readonly { readonly name: string; readonly a: string[]; readonly b:
   { name: "plain WireGuard with offloads", a: ["--disable", "pieces", "--disable", "aes"], b: [] },
   { name: "the packet kernel's cipher at one end", a: ["--aead", "wasm"], b: [] },
   { name: "no super-packets at the far interface", a: [], b: ["--disable", "tso"] },
+  { name: "two pairs of workers at one end", a: ["--workers", "2"], b: [] },
   {
     name: "no trains of datagrams",
     a: ["--disable", "gso"],

@@ -10,13 +10,14 @@ import { check, cString, describeErrno, ERRNO, libc } from "./libc.ts";
 
 const O_RDWR = 2, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454can, IFF_TUN = 1, IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000, TUNSETOFFLOAD = 0x400454d0n;
+const IFF_VNET_HDR = 0x4000, IFF_MULTI_QUEUE = 0x100, TUNSETOFFLOAD = 0x400454d0n;
 const TUN_F_CSUM = 1, TUN_F_TSO = 2 | 4, TUN_F_USO = 32 | 64;
 const IFNAMSIZ = 16, IFREQ_SIZE = 40;
 
 /** An open TUN device. */
 export interface TunDevice {
-  readonly fd: number;
+  /** One descriptor for each queue; the kernel keeps a stream's packets in one. */
+  readonly queues: readonly number[];
   /** The interface's name. */
   readonly name: string;
   readonly offloads: TunOffloads;
@@ -39,10 +40,25 @@ export interface TunOffloads {
  * @throws {MeshError} `privilege-missing` without the right to; `already-running` when another
  * program holds an interface of that name; `unsupported` where the kernel has no TUN driver.
  */
-export function openTun(name: string, wanted: TunOffloads): TunDevice {
+export function openTun(name: string, wanted: TunOffloads, queues = 1): TunDevice {
   if (name.length === 0 || name.length >= IFNAMSIZ) {
     throw new MeshError("config-invalid", `Cannot create interface "${name}": 1 to 15 characters`);
   }
+  const flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0);
+  const fds: number[] = [];
+  const close = () => fds.forEach((fd) => libc().symbols.close(fd));
+  try {
+    for (let i = 0; i < queues; i++) fds.push(openQueue(name, flags));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  // The offloads are the interface's, not a queue's.
+  return { queues: fds, name, offloads: setOffloads(fds[0]!, wanted), close };
+}
+
+/** Opens the device with one queue, or one more of its queues. */
+function openQueue(name: string, flags: number): number {
   const { symbols, errno } = libc();
   const fd = symbols.open(cString("/dev/net/tun"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0 && (errno() === ERRNO.ENOENT || errno() === ERRNO.ENODEV)) {
@@ -53,23 +69,21 @@ export function openTun(name: string, wanted: TunOffloads): TunDevice {
   check("open /dev/net/tun", fd);
   const request = new Uint8Array(IFREQ_SIZE);
   request.set(new TextEncoder().encode(name));
-  new DataView(request.buffer).setInt16(IFNAMSIZ, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, true);
-  if (symbols.ioctl(fd, TUNSETIFF, request) < 0) {
-    const number = errno();
-    symbols.close(fd);
-    if (number === ERRNO.EBUSY) {
-      throw new MeshError("already-running", `Cannot create interface ${name}: it is in use`, {
-        hint: "Stop the other program, or choose another name with --interface",
-      });
-    }
-    const denied = number === ERRNO.EPERM || number === ERRNO.EACCES;
-    throw new MeshError(
-      denied ? "privilege-missing" : "system",
-      `Cannot create interface ${name}: ${describeErrno(number)}`,
-      denied ? { hint: "Run the command as root, for example with sudo" } : {},
-    );
+  new DataView(request.buffer).setInt16(IFNAMSIZ, flags, true);
+  if (symbols.ioctl(fd, TUNSETIFF, request) >= 0) return fd;
+  const number = errno();
+  symbols.close(fd);
+  if (number === ERRNO.EBUSY) {
+    throw new MeshError("already-running", `Cannot create interface ${name}: it is in use`, {
+      hint: "Stop the other program, or choose another name with --interface",
+    });
   }
-  return { fd, name, offloads: setOffloads(fd, wanted), close: () => void symbols.close(fd) };
+  const denied = number === ERRNO.EPERM || number === ERRNO.EACCES;
+  throw new MeshError(
+    denied ? "privilege-missing" : "system",
+    `Cannot create interface ${name}: ${describeErrno(number)}`,
+    denied ? { hint: "Run the command as root, for example with sudo" } : {},
+  );
 }
 
 /** Asks for as many of the offloads as the kernel has; returns those. */

@@ -2,7 +2,7 @@
  * Writes received packets to the TUN, neighbours of one stream as one super-packet.
  * @module
  */
-import { RX, type SharedState } from "../../dataplane/layout.ts";
+import type { SharedState } from "../../dataplane/layout.ts";
 import { DROPS } from "../../drops.ts";
 import { JOIN, type Kernel, VNET_BYTES } from "../../kernel/kernel.ts";
 import { libc } from "./libc.ts";
@@ -17,6 +17,8 @@ const DROP_SEND = DROPS.indexOf("send-failed");
 /** What a writer works with. */
 export interface TunWriterOptions {
   readonly shared: SharedState;
+  /** Whose drops are counted. */
+  readonly worker: number;
   readonly kernel: Kernel;
   /** The kernel's memory, where packets lie. */
   readonly memory: PinnedMemory;
@@ -37,14 +39,14 @@ export class TunWriter {
 
   /** Writes the packet at `at` now or together with those that follow. */
   write(at: number, length: number, isPiece: boolean): void {
-    const { kernel, shared, mayJoinTcp, mayJoinUdp } = this.#options;
+    const { kernel, shared, worker, mayJoinTcp, mayJoinUdp } = this.#options;
     const piece = isPiece ? 1 : 0;
     const fit = kernel.join(at, length, piece, mayJoinTcp ? 1 : 0, mayJoinUdp ? 1 : 0);
     if (fit === JOIN.joined) {
       const header = kernel.runHeader();
       return this.#add(at + header, length - header);
     }
-    if (fit === JOIN.refused) return shared.drop(RX, DROP_MALFORMED);
+    if (fit === JOIN.refused) return shared.drop(worker, DROP_MALFORMED);
     this.flush();
     this.#add(at - VNET_BYTES, length + VNET_BYTES);
     if (fit === JOIN.starts) kernel.start(at, length, piece);
@@ -65,9 +67,9 @@ export class TunWriter {
   }
 
   #submit(): void {
-    const { shared, tunFd } = this.#options;
+    const { shared, worker, tunFd } = this.#options;
     if (libc().symbols.writev(tunFd, this.#vector.pointer, this.#parts) < 0) {
-      shared.drop(RX, DROP_SEND);
+      shared.drop(worker, DROP_SEND);
     }
     this.#parts = 0;
   }

@@ -17,7 +17,12 @@ import {
 } from "./libc.ts";
 import { SOL_UDP, UDP_GRO } from "./messages.ts";
 
-const SOL_SOCKET = 1, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33;
+const SOL_SOCKET = 1,
+  SO_REUSEPORT = 15,
+  SO_SNDBUF = 7,
+  SO_RCVBUF = 8,
+  SO_SNDBUFFORCE = 32,
+  SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26;
 const IPV6_MTU_DISCOVER = 23, PMTUDISC_DONT = 0;
 export const SOCKADDR_IN6 = 28;
@@ -26,23 +31,61 @@ const SOCKADDR_IN = 16;
 /** 10 Gbit/s for 5 ms; the kernel's default of 208 KiB loses bursts (anchors of the field use 7 MB). */
 const SOCKET_BUFFER = 7 << 20;
 
-/** An open socket. */
+/** One socket of a port. */
 export interface UdpSocket {
   readonly fd: number;
-  readonly port: number;
   /** `AF_INET6` normally; `AF_INET` where the kernel has no IPv6. */
   readonly family: number;
+}
+
+/** The sockets of one port. */
+export interface UdpSockets {
+  /** The kernel brings all datagrams of one remote address to the same one. */
+  readonly fds: readonly number[];
+  readonly family: number;
+  readonly port: number;
   /** Sends one datagram now; `ip` is 16 bytes, IPv4 mapped. Returns false when it was refused. */
   send(bytes: Uint8Array, ip: Uint8Array, port: number): boolean;
   close(): void;
 }
 
 /**
- * Binds `port` on all addresses; 0 lets the kernel choose.
+ * Binds `port` on all addresses with so many sockets; port 0 lets the kernel choose.
  *
  * @throws {MeshError} `already-running` when the port is taken.
  */
-export function openUdp(port: number, wantsGro: boolean): UdpSocket {
+export function openUdp(port: number, wantsGro: boolean, sockets = 1): UdpSockets {
+  const { symbols } = libc();
+  const fds: number[] = [];
+  const close = () => fds.forEach((fd) => symbols.close(fd));
+  try {
+    const first = bindSocket(port, wantsGro, false);
+    fds.push(first.fd);
+    const { family } = first;
+    // Shared only once it is ours, so that a port of another program is still refused.
+    if (sockets > 1) setOption(first.fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    while (fds.length < sockets) fds.push(bindSocket(first.port, wantsGro, true).fd);
+    for (const fd of fds) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+    const name = new Uint8Array(SOCKADDR_IN6);
+    const view = new DataView(name.buffer);
+    return {
+      fds,
+      family,
+      port: first.port,
+      send(bytes, ip, to) {
+        const length = writeSockaddr(view, 0, family, ip, to);
+        return length > 0 && symbols.sendto(first.fd, bytes, bytes.length, 0, name, length) >= 0;
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Opens one socket, sets it up and binds it. */
+function bindSocket(port: number, wantsGro: boolean, isShared: boolean) {
   const { symbols, errno } = libc();
   const type = SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
   let family = AF_INET6;
@@ -53,6 +96,7 @@ export function openUdp(port: number, wantsGro: boolean): UdpSocket {
   }
   check("open a UDP socket", fd);
   if (family === AF_INET6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+  if (isShared) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   const address = new Uint8Array(SOCKADDR_IN6);
   writeSockaddr(new DataView(address.buffer), 0, family, new Uint8Array(16), port);
   if (symbols.bind(fd, address, family === AF_INET6 ? SOCKADDR_IN6 : SOCKADDR_IN) < 0) {
@@ -76,18 +120,7 @@ export function openUdp(port: number, wantsGro: boolean): UdpSocket {
   // Refused by kernels before 5.0, which hand over each datagram alone.
   if (wantsGro) setOption(fd, SOL_UDP, UDP_GRO, 1);
   symbols.getsockname(fd, address, new Uint32Array([SOCKADDR_IN6]));
-  const bound = new DataView(address.buffer).getUint16(2);
-  const name = new Uint8Array(SOCKADDR_IN6);
-  return {
-    fd,
-    port: bound,
-    family,
-    send(bytes, ip, to) {
-      const length = writeSockaddr(new DataView(name.buffer), 0, family, ip, to);
-      return length > 0 && symbols.sendto(fd, bytes, bytes.length, 0, name, length) >= 0;
-    },
-    close: () => void symbols.close(fd),
-  };
+  return { fd, family, port: new DataView(address.buffer).getUint16(2) };
 }
 
 function setOption(fd: number, level: number, option: number, value: number): boolean {

@@ -3,7 +3,7 @@
  * message that the kernel or the network card cuts up (`UDP_SEGMENT`).
  * @module
  */
-import { type SharedState, TX } from "../../dataplane/layout.ts";
+import type { SharedState } from "../../dataplane/layout.ts";
 import { readEndpoint } from "../../dataplane/rx_path.ts";
 import type { DatagramSink } from "../../dataplane/tx_path.ts";
 import { DROPS } from "../../drops.ts";
@@ -27,6 +27,8 @@ const DROP_SEND = DROPS.indexOf("send-failed");
 /** What a sender works with. */
 export interface UdpSenderOptions {
   readonly shared: SharedState;
+  /** Whose drops are counted. */
+  readonly worker: number;
   readonly socket: Pick<UdpSocket, "fd" | "family">;
   /** Where queued datagrams lie. */
   readonly memory: PinnedMemory;
@@ -100,13 +102,13 @@ export class UdpSender implements DatagramSink {
         if (errno !== ERRNO.EMSGSIZE) this.#mayUseGso = false;
         return this.#sendSingly(sent, count);
       }
-      this.#shared.drop(TX, DROP_SEND);
+      this.#drop();
       sent++;
     }
   }
 
-  get #shared(): SharedState {
-    return this.#options.shared;
+  #drop(): void {
+    this.#options.shared.drop(this.#options.worker, DROP_SEND);
   }
 
   /** Whether a datagram can be the next segment of a queued message. */
@@ -137,7 +139,7 @@ export class UdpSender implements DatagramSink {
     for (let sent = 0; sent < count;) {
       sent += this.#submit(sent, count);
       if (sent === count) break;
-      this.#shared.drop(TX, DROP_SEND);
+      this.#drop();
       sent++;
     }
     return 0;
@@ -166,7 +168,7 @@ export class UdpSender implements DatagramSink {
   #write(index: number, peer: number, from: number, total: number, size: number): void {
     const { words, view, address } = this.#headers;
     const { memory, socket } = this.#options;
-    const port = readEndpoint(this.#shared, peer, this.#ip);
+    const port = readEndpoint(this.#options.shared, peer, this.#ip);
     const nameAt = MESSAGES * (MMSGHDR + IOVEC + CMSG) + index * NAME;
     const iov = MESSAGES * MMSGHDR + index * IOVEC;
     const at = index * MMSGHDR;
