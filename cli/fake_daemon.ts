@@ -25,6 +25,7 @@ export const PEER: PeerReport = {
   bytesReceived: 35_756_441,
   packetsSent: 4_000,
   packetsReceived: 1,
+  features: ["pieces", "aes"],
 };
 
 /** A node with that peer. */
@@ -44,6 +45,7 @@ export const STATUS: StatusReport = {
   mtu: 1420,
   udpPort: 51820,
   aead: "libcrypto",
+  offloads: ["tso", "uso", "gso", "gro"],
   coordinator: {
     url: "https://a.example.com:8443",
     state: "connected",

@@ -29,7 +29,7 @@ export function* statusLines(report: StatusReport, out: Output): Generator<strin
     ["Mesh", `${report.meshId}${report.isAdmin ? ", this node is an admin" : ""}`],
     ["Ranges", `${report.cidr4}, ${report.prefix6}`],
     ["Interface", `${report.interfaceName}, MTU ${report.mtu}, UDP port ${report.udpPort}`],
-    ["Sealed by", report.aead],
+    ["Sealed by", sealedText(report)],
     ["Daemon", daemonText(report)],
     ["Coordinator", coordinatorText(report.coordinator, out)],
     ["Names", dnsText(report.dns)],
@@ -54,6 +54,10 @@ function* facts(rows: readonly (readonly string[])[], out: Output): Generator<st
     yield `${out.dim(label!.padEnd(LABEL_WIDTH))}  ${first}`;
     for (const line of more) yield `${" ".repeat(LABEL_WIDTH + 2)}${line}`;
   }
+}
+
+function sealedText({ aead, offloads }: StatusReport): string {
+  return `${aead}, ${offloads.length === 0 ? "no offloads" : `offloads ${offloads.join(" ")}`}`;
 }
 
 function daemonText({ version, pid, uptimeMs, context }: StatusReport): string {
@@ -183,6 +187,7 @@ export function* peerLines(peer: PeerReport, out: Output): Generator<string> {
       "Handshake",
       peer.lastHandshakeAgeMs === null ? "never" : `${formatAge(peer.lastHandshakeAgeMs)} ago`,
     ],
+    ["Agreed on", peer.features.join(", ") || "plain WireGuard"],
     ["Sent", share(peer.bytesSent, peer.packetsSent)],
     ["Received", share(peer.bytesReceived, peer.packetsReceived)],
     ["Also named", peer.aliases.join(", ") || "-"],

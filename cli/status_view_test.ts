@@ -61,7 +61,7 @@ hub  172.30.0.3  fd5c:8a2f:91d3::3
 Mesh         6f1d2c3b4a596877, this node is an admin
 Ranges       172.30.0.0/16, fd5c:8a2f:91d3::/48
 Interface    tun-mesh0, MTU 1420, UDP port 51820
-Sealed by    libcrypto
+Sealed by    libcrypto, offloads tso uso gso gro
 Daemon       0.1.0, process 4242, up 2h 14m, context default
 Coordinator  https://a.example.com:8443 connected for 2h 13m, rtt 11.2 ms (4s)
 Names        answered on 172.30.0.3:53, set by systemd-resolved, others from
@@ -161,6 +161,7 @@ Endpoints    192.0.2.1:51820, 10.0.0.4:51820
 RTT          12.4 ms (3s)
 Loss         0.4% (9s)
 Handshake    41s ago
+Agreed on    pieces, aes
 Sent         1.2 MiB in 4000 packets
 Received     34 MiB in 1 packet
 Also named   www

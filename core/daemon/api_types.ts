@@ -5,6 +5,7 @@
  * cannot pass for a current one.
  * @module
  */
+import type { Acceleration } from "../dataplane/settings.ts";
 import type { PeerId } from "../ids.ts";
 import type { Endpoint, Ip } from "../ip.ts";
 
@@ -43,6 +44,8 @@ export interface PeerReport {
   readonly bytesReceived: number;
   readonly packetsSent: number;
   readonly packetsReceived: number;
+  /** What both ends agreed on in the present session. */
+  readonly features: readonly Acceleration[];
 }
 
 /** The coordinator connection. */
@@ -74,8 +77,10 @@ export interface StatusReport {
   readonly interfaceName: string;
   readonly mtu: number;
   readonly udpPort: number;
-  /** Which AEAD implementation seals packets, e.g. `libcrypto` or `noble`. */
+  /** Which AEAD implementation seals packets: `libcrypto` or `wasm`. */
   readonly aead: string;
+  /** Accelerations in use at interface and socket. */
+  readonly offloads: readonly Acceleration[];
   readonly coordinator: CoordinatorReport;
   readonly dns: DnsReport;
   readonly peers: readonly PeerReport[];

@@ -6,7 +6,7 @@
 import { HEADER, MAX_WORKERS, SharedState } from "../dataplane/layout.ts";
 import { createMemory } from "../dataplane/memory.ts";
 import type { Aead } from "../dataplane/aead.ts";
-import type { AeadChoice, DataPlaneSettings } from "../dataplane/settings.ts";
+import type { Acceleration, AeadChoice, DataPlaneSettings } from "../dataplane/settings.ts";
 import { FEATURE } from "../dataplane/features.ts";
 import { AEAD_BYTES, kernelAead } from "../kernel/aead.ts";
 import { instantiateKernel, SCRATCH_BYTES } from "../kernel/kernel.ts";
@@ -15,6 +15,7 @@ import { MeshError } from "../errors.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
 import { WakeFd } from "../platform/linux/libc.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
+import { testUdpOffloads, type UdpOffloads } from "../platform/linux/udp_self_test.ts";
 import { openUdp, type UdpSockets } from "../platform/linux/udp.ts";
 import type { ControlDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
 import { workerUrl } from "./worker_url.ts";
@@ -56,6 +57,9 @@ export class DataPlane {
   /** What seals packets, and what it may agree on with other nodes. */
   readonly aeadName: AeadChoice;
   readonly features: number;
+  /** Accelerations in use at interface and socket. */
+  readonly offloads: readonly Acceleration[];
+  readonly #udpOffloads: UdpOffloads;
   readonly #memory: WebAssembly.Memory;
   readonly #shared: SharedState;
   readonly #options: DataPlaneOptions;
@@ -72,20 +76,25 @@ export class DataPlane {
     const { aead, disabled } = options.settings;
     const { name, prefersAes } = probeAead(aead, options.kernel);
     this.aeadName = name === "wasm" ? "wasm" : "libcrypto";
-    this.features = (disabled.includes("pieces") ? 0 : FEATURE.pieces) |
-      (prefersAes && !disabled.includes("aes") ? FEATURE.aes256gcm : 0);
     const pairs = options.settings.workers ?? defaultPairs(navigator.hardwareConcurrency);
     this.#memory = createMemory(pairs);
     this.#shared = new SharedState(this.#memory.buffer as unknown as SharedArrayBuffer);
     Atomics.store(this.#shared.atomics, HEADER.workers, pairs);
-    this.#udp = openPort(options, pairs);
+    const isWanted = (name: Acceleration) => !disabled.includes(name);
+    this.#udpOffloads = testUdpOffloads({ gso: isWanted("gso"), gro: isWanted("gro") });
+    this.#udp = openPort(options.udpPort, this.#udpOffloads.gro, pairs);
     try {
-      const [tcp, udp] = [!disabled.includes("tso"), !disabled.includes("uso")];
-      this.#tun = openTun(options.interfaceName, { tcp, udp }, pairs);
+      const wanted = { tcp: isWanted("tso"), udp: isWanted("uso") };
+      this.#tun = openTun(options.interfaceName, wanted, pairs);
     } catch (error) {
       this.#udp.close();
       throw error;
     }
+    this.features = (isWanted("pieces") ? FEATURE.pieces : 0) |
+      (prefersAes && isWanted("aes") ? FEATURE.aes256gcm : 0);
+    const { tcp: tso, udp: uso } = this.#tun.offloads;
+    const inUse = { tso, uso, ...this.#udpOffloads };
+    this.offloads = (["tso", "uso", "gso", "gro"] as const).filter((name) => inUse[name]);
     this.udpPort = this.#udp.port;
     this.interfaceName = this.#tun.name;
     this.table = new PeerTable(this.#shared);
@@ -150,7 +159,7 @@ export class DataPlane {
       stopped.resolve();
       this.#events.failed(error);
     };
-    const { mtu, settings, kernel } = this.#options;
+    const { mtu, kernel } = this.#options;
     const setup: WorkerSetup = {
       role,
       pair,
@@ -162,7 +171,7 @@ export class DataPlane {
       wakeFd: wake.fd,
       mtu,
       udp: { fd: this.#udp.fds[pair]!, family: this.#udp.family },
-      mayUseGso: !settings.disabled.includes("gso"),
+      mayUseGso: this.#udpOffloads.gso,
     };
     worker.postMessage(setup);
     return started.promise;
@@ -199,8 +208,7 @@ function probeAead(choice: AeadChoice, code: Uint8Array<ArrayBuffer>): Aead {
   return chooseAead(choice, kernelAead(kernel, new Uint8Array(memory.buffer), SCRATCH_BYTES));
 }
 
-function openPort({ udpPort, settings }: DataPlaneOptions, sockets: number): UdpSockets {
-  const wantsGro = !settings.disabled.includes("gro");
+function openPort(udpPort: number, wantsGro: boolean, sockets: number): UdpSockets {
   try {
     return openUdp(udpPort, wantsGro, sockets);
   } catch (error) {

@@ -2,6 +2,7 @@
  * The facts behind `status`, gathered from machine and packet table: measured values with their age.
  * @module
  */
+import { featureNames } from "../dataplane/features.ts";
 import type { PeerTable } from "../dataplane/table.ts";
 import type { Millis } from "../machine.ts";
 import type { NodeMachine, NodePeer } from "../node.ts";
@@ -45,6 +46,7 @@ export function reportPeer(
     bytesReceived: counters.bytesReceived,
     packetsSent: counters.packetsSent,
     packetsReceived: counters.packetsReceived,
+    features: featureNames(table.features(peer.slot)),
   };
 }
 

@@ -119,6 +119,7 @@ export class NodeService implements LocalApiActions {
       mtu,
       udpPort: plane.udpPort,
       aead: plane.aeadName,
+      offloads: plane.offloads,
       coordinator: reportCoordinator(node, this.#options.publicUrl, now),
       dns: this.#dnsReport(),
       peers: peers.sort((a, b) => a.name < b.name ? -1 : 1),

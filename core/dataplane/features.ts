@@ -3,6 +3,7 @@
  * handshake, installed with each keypair (docs/protocol.md).
  * @module
  */
+import type { Acceleration } from "./settings.ts";
 
 /** One bit per feature, at most four. A session without any is plain WireGuard. */
 export const FEATURE = {
@@ -11,6 +12,14 @@ export const FEATURE = {
   /** Messages are sealed with AES-256-GCM instead of ChaCha20-Poly1305. */
   aes256gcm: 2,
 } as const;
+
+/** The names that users switch features off by. */
+export function featureNames(features: number): Acceleration[] {
+  return [
+    ...(features & FEATURE.pieces ? ["pieces" as const] : []),
+    ...(features & FEATURE.aes256gcm ? ["aes" as const] : []),
+  ];
+}
 
 /** Every feature that there is. */
 export const ALL_FEATURES = FEATURE.pieces | FEATURE.aes256gcm;

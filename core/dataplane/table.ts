@@ -140,6 +140,13 @@ export class PeerTable {
     return port === 0 ? null : formatEndpoint(unmapped(ip), port);
   }
 
+  /** What was agreed on for the keypair that seals (`features.ts`); 0 without one. */
+  features(peer: number): number {
+    const { words } = this.#shared;
+    const slot = words[(peerAt(peer) + PEER.current) >> 2]! - 1;
+    return slot < 0 ? 0 : words[(keypairAt(slot) + KEYPAIR.features) >> 2]!;
+  }
+
   /** Takes and clears the flags in `mask`; returns those that were set. */
   takeFlags(peer: number, mask: number): number {
     const word = (peerAt(peer) + PEER.flags) >> 2;

@@ -123,7 +123,8 @@ function bindSocket(port: number, wantsGro: boolean, isShared: boolean) {
   return { fd, family, port: new DataView(address.buffer).getUint16(2) };
 }
 
-function setOption(fd: number, level: number, option: number, value: number): boolean {
+/** Sets an option that is a number; false when the kernel does not have it. */
+export function setOption(fd: number, level: number, option: number, value: number): boolean {
   return libc().symbols.setsockopt(fd, level, option, new Int32Array([value]), 4) === 0;
 }
 

@@ -3,7 +3,7 @@
  * message that the kernel or the network card cuts up (`UDP_SEGMENT`).
  * @module
  */
-import type { SharedState } from "../../dataplane/layout.ts";
+import { MAX_PEERS, type SharedState } from "../../dataplane/layout.ts";
 import { readEndpoint } from "../../dataplane/rx_path.ts";
 import type { DatagramSink } from "../../dataplane/tx_path.ts";
 import { DROPS } from "../../drops.ts";
@@ -20,6 +20,8 @@ const MAX_SEGMENTS = 64;
 const MAX_BYTES = 65_507;
 /** How long a full socket buffer may hold up the tunnel before datagrams are dropped. */
 const FULL_MS = 50;
+/** How long a path that refused segmentation is spared; its device may be another one by then. */
+const REFUSED_MS = 60_000;
 /** What sendmmsg(2) answers when it cannot segment: by kernel version and cause. */
 const REFUSES_GSO: readonly number[] = [ERRNO.EIO, ERRNO.EINVAL, ERRNO.EMSGSIZE];
 const DROP_SEND = DROPS.indexOf("send-failed");
@@ -50,12 +52,11 @@ export class UdpSender implements DatagramSink {
   readonly #total = new Int32Array(MESSAGES);
   readonly #size = new Int32Array(MESSAGES);
   #count = 0;
-  /** Cleared for good when the device cannot segment. */
-  #mayUseGso: boolean;
+  /** By peer: until when its path is sent single datagrams. */
+  readonly #refusedUntil = new Float64Array(MAX_PEERS);
 
   constructor(options: UdpSenderOptions) {
     this.#options = options;
-    this.#mayUseGso = options.mayUseGso;
     this.#headerPointers = Array.from(
       { length: MESSAGES },
       (_, i) => this.#headers.at(i * MMSGHDR),
@@ -97,9 +98,8 @@ export class UdpSender implements DatagramSink {
       if (sent === count) return;
       const errno = libc().errno();
       if (this.#total[sent]! > this.#size[sent]! && REFUSES_GSO.includes(errno)) {
-        // Segments beyond the MTU of one path (EMSGSIZE) say nothing about other paths; the other
-        // errors do about the device.
-        if (errno !== ERRNO.EMSGSIZE) this.#mayUseGso = false;
+        // Segments beyond the path's MTU, or a device that cannot segment: other paths may differ.
+        this.#refusedUntil[this.#peer[sent]!] = performance.now() + REFUSED_MS;
         return this.#sendSingly(sent, count);
       }
       this.#drop();
@@ -114,10 +114,19 @@ export class UdpSender implements DatagramSink {
   /** Whether a datagram can be the next segment of a queued message. */
   #continues(message: number, peer: number, at: number, length: number): boolean {
     const total = this.#total[message]!, size = this.#size[message]!;
-    return this.#mayUseGso && this.#peer[message] === peer && this.#at[message]! + total === at &&
+    return this.#options.mayUseGso && this.#peer[message] === peer &&
+      this.#at[message]! + total === at && !this.#isRefused(peer) &&
       // Only the last segment may be shorter.
       length <= size && total % size === 0 &&
       total + length <= MAX_BYTES && total < size * MAX_SEGMENTS;
+  }
+
+  #isRefused(peer: number): boolean {
+    const until = this.#refusedUntil[peer]!;
+    if (until === 0) return false;
+    if (performance.now() < until) return true;
+    this.#refusedUntil[peer] = 0;
+    return false;
   }
 
   /** Sends the datagrams of messages `[first, count)`, and only of those, one by one. */
