@@ -20,17 +20,27 @@ export function kernelAead(kernel: Kernel, bytes: Uint8Array, at: number): Aead 
   const words = new Uint32Array(bytes.buffer, at, ROW_BYTES / 4);
   const keyAt = at + ROW_BYTES;
   const copyAt = at + 64;
+  /** The key that the kernel's memory holds: most often the next message's too. */
+  let loaded: Uint8Array | null = null;
 
-  /** Runs one message; the key is in the kernel's memory only meanwhile. */
   function run(key: Uint8Array, where: number, length: number, counter: number, opens: boolean) {
     words[0] = where;
     words[1] = length;
     words[2] = counter >>> 0;
     words[3] = Math.floor(counter / 2 ** 32);
-    bytes.set(key, keyAt);
+    if (key !== loaded) {
+      bytes.set(key, keyAt);
+      loaded = key;
+    }
     if (opens) kernel.openBatch(at, 1, keyAt);
     else kernel.sealBatch(at, 1, keyAt);
+  }
+
+  function forget(key: Uint8Array): void {
+    key.fill(0);
+    if (key !== loaded) return;
     bytes.fill(0, keyAt, keyAt + KEY_BYTES);
+    loaded = null;
   }
 
   return {
@@ -60,7 +70,7 @@ export function kernelAead(kernel: Kernel, bytes: Uint8Array, at: number): Aead 
           return words[4] === 1;
         },
         free() {
-          key.fill(0);
+          forget(key);
         },
       };
     },
