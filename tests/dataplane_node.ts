@@ -23,8 +23,8 @@ export interface Sent {
 export class DataPlaneNode {
   readonly addresses: readonly Ip[];
   readonly endpoint: Endpoint;
-  readonly shared = new SharedState();
-  readonly table = new PeerTable(this.shared);
+  readonly shared: SharedState;
+  readonly table: PeerTable;
   readonly tx: TxPath;
   readonly rx: RxPath;
   /** What left, oldest first; a test takes it out. */
@@ -32,7 +32,14 @@ export class DataPlaneNode {
   /** Packets for the interface. */
   readonly delivered: Uint8Array[] = [];
 
-  constructor(endpoint: Endpoint, addresses: readonly Ip[], mtu = 1420) {
+  constructor(
+    endpoint: Endpoint,
+    addresses: readonly Ip[],
+    mtu = 1420,
+    shared = new SharedState(),
+  ) {
+    this.shared = shared;
+    this.table = new PeerTable(shared);
     this.endpoint = endpoint;
     this.addresses = addresses;
     this.table.setOwnAddresses(addresses);
@@ -123,7 +130,11 @@ export function installKeys(
   a: DataPlaneNode,
   b: DataPlaneNode,
   random: Random,
-  { k = 0, slots = { a: 0, b: 0 } }: { k?: number; slots?: Slots } = {},
+  { k = 0, slots = { a: 0, b: 0 }, features = 0 }: {
+    k?: number;
+    slots?: Slots;
+    features?: number;
+  } = {},
 ): void {
   const [there, back] = [random.bytes(32), random.bytes(32)];
   const [slotA, slotB] = [slots.a * 4 + k, slots.b * 4 + k];
@@ -136,7 +147,7 @@ export function installKeys(
     remoteIndex: indexB,
     sendKey: there,
     receiveKey: back,
-    features: 0,
+    features,
   });
   b.table.install({
     peer: slots.b,
@@ -145,7 +156,7 @@ export function installKeys(
     remoteIndex: indexA,
     sendKey: back,
     receiveKey: there,
-    features: 0,
+    features,
   });
   a.table.promote(slots.a, slotA);
   b.table.promote(slots.b, slotB);

@@ -52,6 +52,8 @@ export class UdpSender implements DatagramSink {
   readonly #total = new Int32Array(MESSAGES);
   readonly #size = new Int32Array(MESSAGES);
   #count = 0;
+  /** Whether this flush has waited for a full socket buffer; once is enough. */
+  #hasWaited = false;
   /** By peer: until when its path is sent single datagrams. */
   readonly #refusedUntil = new Float64Array(MAX_PEERS);
 
@@ -90,6 +92,7 @@ export class UdpSender implements DatagramSink {
     const count = this.#count;
     if (count === 0) return;
     this.#count = 0;
+    this.#hasWaited = false;
     for (let i = 0; i < count; i++) {
       this.#write(i, this.#peer[i]!, this.#at[i]!, this.#total[i]!, this.#size[i]!);
     }
@@ -159,14 +162,12 @@ export class UdpSender implements DatagramSink {
     const { symbols, errno } = libc();
     const { fd } = this.#options.socket;
     let next = first;
-    let hasWaited = false;
     while (next < count) {
       const result = symbols.sendmmsg(fd, this.#headerPointers[next]!, count - next, 0);
       if (result > 0) {
         next += result;
-        hasWaited = false;
-      } else if (errno() === ERRNO.EAGAIN && !hasWaited) {
-        hasWaited = true;
+      } else if (errno() === ERRNO.EAGAIN && !this.#hasWaited) {
+        this.#hasWaited = true;
         symbols.poll(this.#poll, 1, FULL_MS);
       } else if (errno() !== ERRNO.EINTR) break;
     }
