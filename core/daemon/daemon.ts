@@ -21,7 +21,7 @@ import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type StaticPeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
-import { trimCode } from "../platform/linux/trim.ts";
+import { trimMemory } from "../platform/linux/trim.ts";
 import type { Route } from "../route/lpm.ts";
 import { Device } from "../wireguard/device.ts";
 import { ControlChannel } from "./control_channel.ts";
@@ -141,7 +141,7 @@ export class Daemon {
       throw error;
     }
     daemon.#pollAddresses();
-    daemon.#trimTimer = setTimeout(trimCode, TRIM_DELAY_MS);
+    daemon.#trimTimer = setTimeout(trimMemory, TRIM_DELAY_MS);
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
     return daemon;
   }

@@ -1,5 +1,6 @@
 /**
- * Gives memory back that a start has touched and running does not need: the program's own code.
+ * Gives memory back that a start has touched and running does not need: the program's own code, and
+ * what the allocator of the C library keeps for later.
  *
  * Most of a runtime's code runs once. Its pages are a clean copy of the file, so dropping them
  * (madvise(2), MADV_DONTNEED) loses nothing; what is needed again is mapped from the page cache.
@@ -21,13 +22,16 @@ export interface Mapping {
   readonly anonymous: number;
 }
 
-/** Drops clean code pages of this process; returns how many mappings were dropped. */
-export function trimCode(): number {
+/** Drops free memory and clean code pages; returns how many mappings of code were dropped. */
+export function trimMemory(): number {
   const clean = parseSmaps(readProcFile("/proc/self/smaps")).filter(isCleanFile);
   const library = Deno.dlopen("libc.so.6", {
     madvise: { parameters: ["u64", "u64", "i32"], result: "i32" },
+    // glibc has it, musl does not.
+    malloc_trim: { parameters: ["u32"], result: "i32", optional: true },
   });
   try {
+    library.symbols.malloc_trim?.(0);
     return clean.filter(({ start, length }) =>
       library.symbols.madvise(start, length, MADV_DONTNEED) === 0
     ).length;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { libc } from "./libc.ts";
-import { isCleanFile, parseSmaps, trimCode } from "./trim.ts";
+import { isCleanFile, parseSmaps, trimMemory } from "./trim.ts";
 
 // Opened here, once for the process, so that no test seems to leak it.
 libc();
@@ -35,7 +35,7 @@ Deno.test("parseSmaps() reads place, rights, file and private pages of each mapp
   ]);
 });
 
-Deno.test("trimCode() drops code pages and the program goes on", () => {
-  assert.ok(trimCode() > 0);
+Deno.test("trimMemory() drops code pages and the program goes on", () => {
+  assert.ok(trimMemory() > 0);
   assert.equal([3, 1, 2].toSorted().join(), "1,2,3");
 });
