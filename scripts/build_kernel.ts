@@ -69,4 +69,5 @@ async function exists(url: URL): Promise<boolean> {
   return await Deno.stat(url).then(() => true, () => false);
 }
 
-if (import.meta.main) console.log((await buildKernel()).pathname);
+// Standard output belongs to the task that depends on this one.
+if (import.meta.main) console.error(`packet kernel: ${(await buildKernel()).pathname}`);

@@ -20,7 +20,7 @@ export const TEST_LAYERS: readonly TestLayer[] = [
     name: "unit",
     about: "every module alone, the pure ones without any permission",
     needsRoot: false,
-    limitMs: 300_000,
+    limitMs: 420_000,
   },
   {
     name: "sim",
