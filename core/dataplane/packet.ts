@@ -31,34 +31,31 @@ export function packetLength(bytes: Uint8Array, at: number, available: number): 
   return total <= available ? total : 0;
 }
 
-/** Reads a big-endian word. */
+/** Reads a big-endian word, signed: unsigned ones above 2^31 would be boxed on the heap. */
 export function word(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>>
-    0;
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
 }
-
-// Look-ups take words of either sign; those above 2^31 would be boxed on the heap, so `| 0`.
 
 /** The peer that the destination of the packet at `at` is routed to, or -1. */
 export function routeDestination(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return bytes[at]! >> 4 === 4
-    ? lookup4(routes, word(bytes, at + IPV4.destination) | 0)
+    ? lookup4(routes, word(bytes, at + IPV4.destination))
     : route6(routes, bytes, at + IPV6.destination);
 }
 
 /** The peer that the source of the packet at `at` belongs to, or -1. */
 export function routeSource(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return bytes[at]! >> 4 === 4
-    ? lookup4(routes, word(bytes, at + IPV4.source) | 0)
+    ? lookup4(routes, word(bytes, at + IPV4.source))
     : route6(routes, bytes, at + IPV6.source);
 }
 
 function route6(routes: Uint32Array, bytes: Uint8Array, at: number): number {
   return lookup6(
     routes,
-    word(bytes, at) | 0,
-    word(bytes, at + 4) | 0,
-    word(bytes, at + 8) | 0,
-    word(bytes, at + 12) | 0,
+    word(bytes, at),
+    word(bytes, at + 4),
+    word(bytes, at + 8),
+    word(bytes, at + 12),
   );
 }

@@ -101,12 +101,14 @@ export class RxPath {
     const slot = index & KEYPAIR_SLOT_MASK;
     const keypair = keypairAt(slot);
     const { words, atomics } = this.#shared;
-    const key = words[(keypair + KEYPAIR.localIndex) >> 2] === index ? this.#keys.get(slot) : null;
+    const isOurs = atomics[(keypair + KEYPAIR.localIndex) >> 2] === index;
+    const key = isOurs ? this.#keys.get(slot) : null;
     if (key === null) {
       this.#drop(DROP_UNKNOWN);
       return VERDICT.unknown;
     }
-    const counter = littleEndian(bytes, at + 8) + littleEndian(bytes, at + 12) * 2 ** 32;
+    const counter = (littleEndian(bytes, at + 8) >>> 0) +
+      (littleEndian(bytes, at + 12) >>> 0) * 2 ** 32;
     if (counter > MAX_COUNTER || !this.#isFresh(keypair, counter)) return this.#drop(DROP_REPLAY);
     const plain = at + DATA_HEADER;
     const sealed = length - DATA_HEADER;
@@ -155,10 +157,10 @@ export class RxPath {
   }
 
   #isOwn(bytes: Uint8Array, at: number): boolean {
-    const { words } = this.#shared;
-    if (bytes[at]! >> 4 === 4) return word(bytes, at + IPV4.destination) === words[HEADER.ownIp4];
+    const { atomics: own } = this.#shared;
+    if (bytes[at]! >> 4 === 4) return word(bytes, at + IPV4.destination) === own[HEADER.ownIp4];
     for (let i = 0; i < 4; i++) {
-      if (word(bytes, at + IPV6.destination + 4 * i) !== words[HEADER.ownIp6 + i]) return false;
+      if (word(bytes, at + IPV6.destination + 4 * i) !== own[HEADER.ownIp6 + i]) return false;
     }
     return true;
   }
@@ -239,7 +241,7 @@ export function readEndpoint(shared: SharedState, peer: number, into: Uint8Array
   }
 }
 
+/** Reads a little-endian word, signed: unsigned ones above 2^31 would be boxed on the heap. */
 function littleEndian(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>>
-    0;
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }

@@ -236,7 +236,7 @@ export class TxPath {
 
   /** Seals one packet with the open session; returns the length of the datagram. */
   #seal(peer: number, bytes: Uint8Array, at: number, length: number): number {
-    const { words, atomics } = this.#shared;
+    const { atomics } = this.#shared;
     const counterWord = (this.#keypair + KEYPAIR.sendCounter) >> 2;
     if (Atomics.load(atomics, counterWord) >>> 0 >= REJECT_AFTER_MESSAGES) {
       this.#drop(DROP_EXPIRED);
@@ -250,7 +250,7 @@ export class TxPath {
     const padded = this.#padded(length);
     for (let i = at + length; i < at + padded; i++) bytes[i] = 0;
     const start = at - DATA_HEADER;
-    writeHeader(bytes, start, words[(this.#keypair + KEYPAIR.remoteIndex) >> 2]!, counter);
+    writeHeader(bytes, start, atomics[(this.#keypair + KEYPAIR.remoteIndex) >> 2]!, counter);
     this.#key!.seal(bytes, at, padded, counter);
     const total = DATA_HEADER + padded + TAG;
     this.#sink.send(peer, bytes, start, total);
