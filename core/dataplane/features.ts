@@ -20,6 +20,3 @@ export function featureNames(features: number): Acceleration[] {
     ...(features & FEATURE.aes256gcm ? ["aes" as const] : []),
   ];
 }
-
-/** Every feature that there is. */
-export const ALL_FEATURES = FEATURE.pieces | FEATURE.aes256gcm;
