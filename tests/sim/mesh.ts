@@ -19,7 +19,7 @@ const MARK = "tunnelmesh simulation payload";
 
 /** Identities by number; the same in every seed, since making them is slow. */
 const identities: Identity[] = [];
-/** Memory of hosts of earlier meshes; each is some 36 MB of address space. */
+/** Memory of hosts of earlier meshes; each is some 55 MB of address space. */
 const memories: SharedState[] = [];
 /** Records verified once for all seeds. */
 const verifier = new RecordVerifier();

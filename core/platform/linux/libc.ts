@@ -94,6 +94,12 @@ function tryOpen(name: string): Deno.DynamicLibrary<typeof SYMBOLS> | null {
   }
 }
 
+/** Waits until a descriptor can be read; false when it could not within so many milliseconds. */
+export function waitReadable(fd: number, timeoutMs: number): boolean {
+  const poll = new Int32Array([fd, POLLIN]);
+  return libc().symbols.poll(new Uint8Array(poll.buffer), 1, timeoutMs) === 1;
+}
+
 /** Text of an error number, as far as users meet it. */
 export function describeErrno(errno: number): string {
   const name = Object.entries(ERRNO).find(([, number]) => number === errno)?.[0];

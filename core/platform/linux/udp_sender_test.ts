@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { SharedState } from "../../dataplane/layout.ts";
 import { PeerTable } from "../../dataplane/table.ts";
 import { SeededRandom } from "../../random.ts";
-import { libc } from "./libc.ts";
+import { libc, waitReadable } from "./libc.ts";
 import { PinnedMemory } from "./pinned.ts";
 import { openUdp, type UdpSockets } from "./udp.ts";
 import { UdpReceiver } from "./udp_receiver.ts";
@@ -53,13 +53,15 @@ class Rig implements Disposable {
     });
   }
 
-  /** What has arrived at a peer: the datagrams, and how many messages they came in. */
-  received(peer: number): { datagrams: Uint8Array[]; messages: number } {
+  /** Receives so many datagrams at a peer; tells how many messages they came in, too. */
+  receive(peer: number, expected: number): { datagrams: Uint8Array[]; messages: number } {
     const memory = new PinnedMemory(RX_TRAINS * TRAIN_BYTES);
-    const receiver = new UdpReceiver({ fd: this.peers[peer]!.fds[0]! }, memory, 0);
+    const fd = this.peers[peer]!.fds[0]!;
+    const receiver = new UdpReceiver({ fd }, memory, 0);
     const datagrams: Uint8Array[] = [];
     let messages = 0;
-    for (let count = receiver.receive(); count > 0; count = receiver.receive()) {
+    while (datagrams.length < expected && waitReadable(fd, 2_000)) {
+      const count = receiver.receive();
       messages += count;
       receiver.forEach(count, (at, length) => {
         datagrams.push(memory.bytes.slice(at, at + length));
@@ -94,8 +96,8 @@ for (const mayUseGso of [true, false]) {
       const toFirst = rig.send(0, 0, sizes);
       const toSecond = rig.send(1, 150_000, [500, 500, 500]);
       rig.sender.flush();
-      assert.deepEqual(rig.received(0).datagrams, toFirst);
-      assert.deepEqual(rig.received(1).datagrams, toSecond);
+      assert.deepEqual(rig.receive(0, toFirst.length).datagrams, toFirst);
+      assert.deepEqual(rig.receive(1, 3).datagrams, toSecond);
       assert.equal(rig.shared.dropCount(12), 0, "nothing was refused");
     });
   }
@@ -105,10 +107,10 @@ socketTest("neighbours of one size leave in one message, of which the last may b
   using rig = new Rig(true, true);
   rig.send(0, 0, [1000, 1000, 1000, 400]);
   rig.sender.flush();
-  assert.equal(rig.received(0).messages, 1);
+  assert.equal(rig.receive(0, 4).messages, 1);
   rig.send(0, 0, [1000, 1000, 400, 1000]);
   rig.sender.flush();
-  assert.equal(rig.received(0).messages, 2);
+  assert.equal(rig.receive(0, 4).messages, 2);
 });
 
 socketTest("a datagram from elsewhere is copied, and one that is refused is counted", () => {
@@ -116,7 +118,7 @@ socketTest("a datagram from elsewhere is copied, and one that is refused is coun
   const other = new SeededRandom(9).bytes(700);
   rig.sender.send(0, other, 100, 600);
   rig.sender.flush();
-  assert.deepEqual(rig.received(0).datagrams, [other.slice(100)]);
+  assert.deepEqual(rig.receive(0, 1).datagrams, [other.slice(100)]);
   rig.send(2, 0, [100]);
   rig.sender.flush();
   assert.equal(rig.shared.dropCount(12), 1);
