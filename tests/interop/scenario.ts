@@ -5,6 +5,7 @@
 import { strict as assert } from "node:assert";
 import { Mesh, withLogs } from "../e2e/lab/mesh.ts";
 import type { Node } from "../e2e/lab/node.ts";
+import { lose } from "../e2e/lab/nft.ts";
 import { type Output, waitFor } from "../e2e/lab/process.ts";
 import type { Lan } from "../e2e/lab/topology.ts";
 import { mustPing, PingStream } from "../e2e/lab/traffic.ts";
@@ -30,11 +31,13 @@ export interface StockMachine extends AsyncDisposable {
 export interface Implementation {
   readonly name: string;
   readonly needs: Needs;
-  boot(lan: Lan): Promise<StockMachine>;
+  /** @param mtu Of the machine's interface, in bytes. */
+  boot(lan: Lan, mtu: number): Promise<StockMachine>;
 }
 
 const ADDRESSES = { ip4: "10.55.0.2", ip6: "fd55::2" };
 const STOCK_PORT = 51821;
+const UNDERLAY_MTU = 1500;
 
 /** Registers the tests for one implementation. */
 export function interopTests(implementation: Implementation): void {
@@ -49,6 +52,43 @@ export function interopTests(implementation: Implementation): void {
     needs: implementation.needs,
     run: () => weCall(implementation),
   });
+  for (const [mtu, underlay] of [[1280, 1500], [8920, 9000]] as const) {
+    labTest({
+      name: `${name} and we: TCP and large pings in a tunnel of MTU ${mtu}, with datagrams lost`,
+      needs: implementation.needs,
+      run: () => onBadNetwork(implementation, mtu, underlay),
+    });
+  }
+}
+
+async function onBadNetwork(
+  implementation: Implementation,
+  mtu: number,
+  underlay: number,
+): Promise<void> {
+  const keys = generateKeyPair();
+  const config = wireguardPeersConfig({ ...ADDRESSES, publicKey: keys.publicKey });
+  const start = { c: { config, args: ["--mtu", `${mtu}`] } };
+  await using mesh = await Mesh.create({ nodes: [], mtu: underlay, start });
+  await using machine = await implementation.boot(mesh.lan, underlay);
+  await withLogs(mesh, async () => {
+    const node = mesh.coordinator;
+    const ours = await ourSide(node);
+    await machine.start({
+      privateKey: keys.privateKey,
+      addresses: [`${ADDRESSES.ip4}/32`, `${ADDRESSES.ip6}/128`],
+      peers: [{ ...ours.peer, endpoint: ours.endpoint }],
+      mtu,
+    });
+    await shellMust(machine, `ping -c 2 ${ours.ip4}`);
+    for (const address of [ADDRESSES.ip4, ADDRESSES.ip6]) {
+      await mustPing(node.machine, address, { size: mtu + 700, timeoutMs: 5_000 });
+    }
+    await using loss = await lose(node.machine, 1, "udp length > 1000");
+    for (const flags of ["", "-R"]) await checkTcp(machine, node, ours.ip4, flags);
+    await checkTcp(machine, node, ours.ip6, "");
+    assert.ok((await loss.lost()) > 0, "the rule lost something");
+  });
 }
 
 async function stockCalls(implementation: Implementation): Promise<void> {
@@ -56,7 +96,7 @@ async function stockCalls(implementation: Implementation): Promise<void> {
   const presharedKey = generateKeyPair().privateKey;
   const config = wireguardPeersConfig({ ...ADDRESSES, publicKey: keys.publicKey, presharedKey });
   await using mesh = await Mesh.create({ nodes: [], start: { c: { config } } });
-  await using machine = await implementation.boot(mesh.lan);
+  await using machine = await implementation.boot(mesh.lan, UNDERLAY_MTU);
   await withLogs(mesh, () => stockCallsOn(mesh.coordinator, machine, keys, presharedKey));
 }
 
@@ -95,7 +135,7 @@ async function stockCallsOn(
 async function weCall(implementation: Implementation): Promise<void> {
   const keys = generateKeyPair();
   await using mesh = await Mesh.create({ nodes: [] });
-  await using machine = await implementation.boot(mesh.lan);
+  await using machine = await implementation.boot(mesh.lan, UNDERLAY_MTU);
   const endpoint = `${machine.ip4}:${STOCK_PORT}`;
   const config = wireguardPeersConfig({ ...ADDRESSES, publicKey: keys.publicKey, endpoint });
   const env = { TUNNELMESH_TEST_REKEY_AFTER_MS: "3000" };

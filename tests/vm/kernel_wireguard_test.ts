@@ -8,8 +8,8 @@ import { VirtualMachine, VM_NEEDS } from "./vm.ts";
 interopTests({
   name: "the Linux kernel",
   needs: { ...VM_NEEDS, tools: [...VM_NEEDS.tools!, "iperf3"] },
-  boot: async (lan) => {
-    const machine = await VirtualMachine.boot(lan);
+  boot: async (lan, mtu) => {
+    const machine = await VirtualMachine.boot(lan, { mtu });
     return {
       ip4: machine.ip4,
       start: (device) => machine.startWireGuard(device),
