@@ -14,6 +14,7 @@ interopTests({
       ip4: machine.ip4,
       start: (device) => machine.startWireGuard(device),
       shell: (script) => machine.run(script),
+      reorder: () => machine.reorder(),
       [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
     };
   },

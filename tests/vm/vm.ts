@@ -28,7 +28,7 @@ export const VM_NEEDS: Needs = {
   kernelImage: true,
 };
 
-const MODULES = ["virtio_pci", "virtio_net", "virtio_console", "wireguard"];
+const MODULES = ["virtio_pci", "virtio_net", "virtio_console", "wireguard", "sch_netem"];
 const APPLETS = "sh mount cat echo insmod ip ping nc sleep dd sha256sum poweroff head seq ls";
 
 /** The first program of the guest: devices, modules, addresses, then commands from the port. */
@@ -66,7 +66,11 @@ export class VirtualMachine implements StockWireGuard, AsyncDisposable {
   static async boot(lan: Lan, { mtu = 1500 }: { mtu?: number } = {}): Promise<VirtualMachine> {
     const release = newestKernel();
     if (release === null) throw new Error("Cannot boot: no kernel image in /boot with modules");
-    const programs = ["/usr/bin/wg", ...isInstalled("iperf3") ? ["/usr/bin/iperf3"] : []];
+    const programs = [
+      "/usr/bin/wg",
+      "/usr/sbin/tc",
+      ...isInstalled("iperf3") ? ["/usr/bin/iperf3"] : [],
+    ];
     const image = `${lan.bridge.directory}/initramfs`;
     const init = INIT.replace("ADDRESS4", "10.99.0.100").replace("ADDRESS6", "fd99::100")
       .replace("MTU", `${mtu}`);
@@ -114,6 +118,12 @@ export class VirtualMachine implements StockWireGuard, AsyncDisposable {
     const output = await this.run(script, timeoutMs);
     if (output.code !== 0) throw new Error(`Cannot run "${script}" in the guest: ${output.stdout}`);
     return output.stdout;
+  }
+
+  /** Delays three of four packets that leave, so that the fourth overtakes them (tc-netem(8)). */
+  async reorder(): Promise<void> {
+    // By its path: busybox has a `tc` of its own, which cannot do this.
+    await this.must("/usr/sbin/tc qdisc add dev eth0 root netem delay 2ms reorder 25% 50%");
   }
 
   /** Creates `wg0` with the kernel's own WireGuard. */
