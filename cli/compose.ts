@@ -42,6 +42,7 @@ import type {
   UpRunOptions,
   WireguardPeerOptions,
 } from "./run_options.ts";
+import { openLinks } from "./links.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 
@@ -141,6 +142,9 @@ async function serveNode(
         port: options.dns.listen.port,
       },
     },
+    relays: false,
+    openLinks: (wiring) => openLinks({ identity, ...membership }, wiring),
+    openPortMapper: null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   });
   try {

@@ -17,6 +17,7 @@ export const PEER: PeerReport = {
   session: "up",
   link: "udp",
   endpoint: "192.0.2.1:51820",
+  mtu: null,
   candidates: ["192.0.2.1:51820", "10.0.0.4:51820"],
   rtt: { value: 12.44, ageMs: 3_200 },
   loss: { value: 0.004, ageMs: 9_000 },

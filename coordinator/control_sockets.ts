@@ -137,12 +137,12 @@ export class ControlSockets {
 }
 
 /** Answers a request to upgrade with a status and closes. */
-function decline(socket: Duplex, status: string): void {
+export function decline(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /** The peer's address, IPv4 unmapped. */
-function remoteIp(request: IncomingMessage): string {
+export function remoteIp(request: IncomingMessage): string {
   const text = (request.socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
   return canonicalIp(text) ?? "::";
 }

@@ -6,6 +6,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { getRequestListener } from "@hono/node-server";
+import { PATHS } from "../core/control/envelope.ts";
 import type { TokenOptions } from "../core/control/messages.ts";
 import { canonicalIp } from "../core/ip.ts";
 import type { Random } from "../core/random.ts";
@@ -15,9 +16,11 @@ import { ControlSockets } from "./control_sockets.ts";
 import { openHttpsServer } from "./https_server.ts";
 import { openRegistry } from "./journal.ts";
 import type { Log } from "./log.ts";
+import type { ModelEvent } from "./model/apply.ts";
 import { ControlHub } from "./model/control_hub.ts";
 import type { Registry } from "./model/registry.ts";
 import { type Moment, Service } from "./model/service.ts";
+import { RelaySockets } from "./relay_sockets.ts";
 import { MeshCa, readCertificate } from "./tls.ts";
 
 /** IPv4 range of a mesh that names none. */
@@ -90,7 +93,11 @@ async function start(
   const publicIps = publicHosts.flatMap((host) => canonicalIp(host) ?? []);
   const hub = new ControlHub({ registry, random, publicIps });
   const sockets = new ControlSockets(hub, { moment, log });
-  const publish = sockets.publish.bind(sockets);
+  const relay = RelaySockets.of(registry, { random, clock: () => moment().now });
+  const publish = (events: readonly ModelEvent[]) => {
+    sockets.publish(events);
+    relay.publish(events);
+  };
   const app = createApp({ service, ca, version, log, moment, publish });
   const { server, port, close } = await openHttpsServer({
     listen: options.listen,
@@ -101,7 +108,10 @@ async function start(
     handle: getRequestListener(app.fetch, { overrideGlobalObjects: false }),
     log,
   });
-  server.on("upgrade", sockets.accept.bind(sockets));
+  server.on("upgrade", (request, socket, head) => {
+    const target = request.url === PATHS.relay ? relay : sockets;
+    target.accept(request, socket, head);
+  });
   log("info", "Coordinator listens", { port, mesh: meshId });
   return {
     port,
@@ -115,7 +125,7 @@ async function start(
       return reply;
     },
     close: async () => {
-      await sockets.close();
+      await Promise.all([sockets.close(), relay.close()]);
       await close();
       stateLog.close();
     },

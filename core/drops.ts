@@ -18,6 +18,7 @@ export const DROPS = [
   "expired-key",
   "queue-full",
   "send-failed",
+  "too-big",
 ] as const;
 
 /** One reason. */

@@ -7,37 +7,18 @@
  * @module
  */
 import { assert } from "./assert.ts";
-import { fromBase64, toBase64 } from "./bytes.ts";
+import { fromBase64 } from "./bytes.ts";
 import type { ControlClient, ControlEffect, ControlEvent } from "./control/client.ts";
 import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
+import { FEATURE } from "./dataplane/features.ts";
 import { MAX_PEERS } from "./dataplane/layout.ts";
 import type { PeerId } from "./ids.ts";
-import { type Endpoint, formatIp, type Ip, parseIp, type Prefix } from "./ip.ts";
+import type { Endpoint, Ip } from "./ip.ts";
 import type { Machine, Millis } from "./machine.ts";
+import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./node_peer.ts";
+import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
 import type { Route } from "./route/lpm.ts";
 import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
-
-/** A plain WireGuard peer from the configuration, which no coordinator knows. */
-export interface StaticPeer {
-  readonly name: string;
-  readonly publicKey: Uint8Array;
-  readonly presharedKey: Uint8Array | null;
-  readonly allowedIps: readonly Prefix[];
-  readonly endpoint: Endpoint | null;
-  readonly persistentKeepaliveMs: number | null;
-}
-
-/** A peer that has a slot in the data plane. */
-export interface NodePeer {
-  readonly slot: PeerSlot;
-  /** Null for a {@link StaticPeer}. */
-  readonly id: PeerId | null;
-  readonly name: string;
-  readonly aliases: readonly string[];
-  readonly addresses: readonly Ip[];
-  readonly wireguardKey: string;
-  readonly allowedIps: readonly Prefix[];
-}
 
 /** A name as the DNS zone wants it. */
 export interface NamedNode {
@@ -46,14 +27,18 @@ export interface NamedNode {
   readonly addresses: readonly Ip[];
 }
 
+export type { NodePeer, StaticPeer } from "./node_peer.ts";
+
 export type NodeEvent =
   | { readonly type: "tick" }
   | { readonly type: "device"; readonly event: DeviceEvent }
-  | { readonly type: "control"; readonly event: ControlEvent };
+  | { readonly type: "control"; readonly event: ControlEvent }
+  | { readonly type: "path"; readonly event: PathEvent };
 
 export type NodeEffect =
   | DeviceEffect
   | ControlEffect
+  | PathEffect
   /** A slot came into use or went out of it; the table must follow before other effects. */
   | { readonly type: "peer-added"; readonly peer: NodePeer }
   | { readonly type: "peer-removed"; readonly peer: NodePeer }
@@ -72,6 +57,7 @@ export interface NodeOptions {
   readonly id: PeerId;
   readonly device: Device;
   readonly control: ControlClient;
+  readonly paths: PathAgent;
   readonly staticPeers: readonly StaticPeer[];
 }
 
@@ -85,6 +71,7 @@ const WARM_PEERS = 16;
 export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
   readonly control: ControlClient;
+  readonly paths: PathAgent;
   readonly #id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
   readonly #slots = new Map<PeerId, PeerSlot>();
@@ -92,6 +79,8 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly #freeSlots: PeerSlot[] = [];
   /** Which run of each peer was greeted last. */
   readonly #greeted = new Map<PeerId, string>();
+  /** What the newest keypair of each peer can do. */
+  readonly #features = new Map<PeerSlot, number>();
   #nextSlot = 0;
   #isStarted = false;
 
@@ -99,12 +88,13 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     this.#id = options.id;
     this.device = options.device;
     this.control = options.control;
+    this.paths = options.paths;
     this.#staticPeers = options.staticPeers;
   }
 
   get deadline(): Millis {
     if (!this.#isStarted) return -Infinity;
-    return Math.min(this.device.deadline, this.control.deadline);
+    return Math.min(this.device.deadline, this.control.deadline, this.paths.deadline);
   }
 
   /** Peers by slot. */
@@ -130,12 +120,16 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       case "tick":
         this.#device({ type: "tick" }, now, effects);
         this.#control({ type: "tick" }, now, effects);
+        this.#path({ type: "tick" }, now, effects);
         break;
       case "device":
         this.#device(event.event, now, effects);
         break;
       case "control":
         this.#control(event.event, now, effects);
+        break;
+      case "path":
+        this.#path(event.event, now, effects);
         break;
     }
     return effects;
@@ -145,16 +139,75 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     this.#isStarted = true;
     for (const peer of this.#staticPeers) this.#addStatic(peer, now, effects);
     for (const peer of this.control.view.peers.values()) this.#upsert(peer, now, effects);
+    this.#nameRelays(now, effects);
     this.#publish(effects);
   }
 
   #device(event: DeviceEvent, now: Millis, effects: NodeEffect[]): void {
     const caused = this.device.handle(event, now);
-    effects.push(...caused);
+    for (const effect of caused) this.#caused(effect, now, effects);
+    if (event.type === "data-sent" || event.type === "data-received") {
+      this.#path({ type: "traffic", peer: event.peer }, now, effects);
+    }
     // A handshake begins: ask the peer to send from its side too, which opens its firewall.
     if (event.type !== "session-wanted" || !caused.some(({ type }) => type === "transmit")) return;
     const id = this.#peers.get(event.peer)?.id;
     if (id) this.#control({ type: "call", peer: id }, now, effects);
+  }
+
+  /** What the session's machine wants, as far as paths are not decided elsewhere. */
+  #caused(effect: DeviceEffect, now: Millis, effects: NodeEffect[]): void {
+    switch (effect.type) {
+      case "use-endpoint": {
+        const { peer, endpoint: path } = effect;
+        if (!this.paths.isManaging(peer)) effects.push(effect);
+        return this.#path({ type: "proved", peer, path }, now, effects);
+      }
+      case "install-keypair":
+        this.#features.set(effect.keypair.peer, effect.keypair.features);
+        effects.push(effect);
+        return;
+      case "session-up": {
+        effects.push(effect);
+        const { peer } = effect;
+        const isUp = ((this.#features.get(peer) ?? 0) & FEATURE.paths) !== 0;
+        return this.#path({ type: "session", peer, isUp }, now, effects);
+      }
+      case "session-down":
+        effects.push(effect);
+        return this.#path({ type: "session", peer: effect.peer, isUp: false }, now, effects);
+      default:
+        effects.push(effect);
+    }
+  }
+
+  #path(event: PathEvent, now: Millis, effects: NodeEffect[]): void {
+    for (const effect of this.paths.handle(event, now)) {
+      effects.push(effect);
+      const told = toldToDevice(effect);
+      if (told) this.#device(told, now, effects);
+    }
+    if (event.type === "link") this.#offerLinks(event.peer, now, effects);
+  }
+
+  /** Handshakes may go over links too: says which there are. */
+  #offerLinks(peer: PeerSlot | null, now: Millis, effects: NodeEffect[]): void {
+    for (const { slot, id } of this.#peers.values()) {
+      if (peer !== null && slot !== peer) continue;
+      const mesh = id === null ? undefined : this.control.view.peers.get(id);
+      if (mesh) this.#setEndpoints(slot, mesh.endpoints, now, effects);
+    }
+  }
+
+  #setEndpoints(
+    peer: PeerSlot,
+    endpoints: readonly Endpoint[],
+    now: Millis,
+    effects: NodeEffect[],
+  ): void {
+    this.#path({ type: "candidates", peer, endpoints }, now, effects);
+    const all = [...endpoints, ...this.paths.linksTo(peer)];
+    this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
   }
 
   #control(event: ControlEvent, now: Millis, effects: NodeEffect[]): void {
@@ -173,6 +226,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       if (this.#upsert(peer, now, effects)) isRenamed = true;
     }
     if (isRenamed || changes.upserted.some(({ id }) => id === this.#id)) this.#publish(effects);
+    this.#nameRelays(now, effects);
     for (const peer of changes.upserted) this.#greet(peer, now, effects);
     effects.push({ type: "save" });
   }
@@ -194,6 +248,14 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     }
   }
 
+  /** Tells which nodes pass datagrams on. */
+  #nameRelays(now: Millis, effects: NodeEffect[]): void {
+    const nodes = [...this.#slots].flatMap(([id, peer]) =>
+      this.control.view.peers.get(id)?.links.relays ? [{ id, peer }] : []
+    );
+    this.#path({ type: "relay-nodes", nodes }, now, effects);
+  }
+
   /** A peer wants a session with this node: open the way from here. */
   #called(
     id: PeerId,
@@ -204,11 +266,12 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const peer = this.#slots.get(id);
     if (peer === undefined) return;
     const known = this.control.view.peers.get(id)?.endpoints ?? [];
-    const all = [...new Set([...endpoints, ...known])];
-    this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
+    this.#setEndpoints(peer, [...new Set([...endpoints, ...known])], now, effects);
     // Datagrams from here open this side's firewall for the peer's; crossing handshakes settle.
     if (this.device.report(peer)?.state === "up") return;
-    effects.push(...this.device.handle({ type: "session-wanted", peer }, now));
+    for (const effect of this.device.handle({ type: "session-wanted", peer }, now)) {
+      this.#caused(effect, now, effects);
+    }
   }
 
   /** Adds or updates a peer; true when its name, addresses or key changed. */
@@ -217,11 +280,10 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const slot = this.#slots.get(mesh.id);
     if (slot === undefined) return this.#add(mesh, now, effects);
 
-    const endpoints = mesh.endpoints;
-    this.#device({ type: "set-endpoints", peer: slot, endpoints }, now, effects);
+    this.#setEndpoints(slot, mesh.endpoints, now, effects);
     const before = this.#peers.get(slot)!;
-    const after = peerOf(slot, mesh);
-    if (JSON.stringify(facts(before)) === JSON.stringify(facts(after))) return false;
+    const after = ofMesh(slot, mesh);
+    if (isSamePeer(before, after)) return false;
     this.#peers.set(slot, after);
     return true;
   }
@@ -232,28 +294,21 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       this.#nextSlot--;
       return false;
     }
-    const peer = peerOf(slot, mesh);
+    const peer = ofMesh(slot, mesh);
     this.#peers.set(slot, peer);
     this.#slots.set(mesh.id, slot);
     effects.push({ type: "peer-added", peer });
+    this.#path({ type: "peer-added", peer: slot, id: mesh.id }, now, effects);
     const options = { publicKey: fromBase64(peer.wireguardKey), endpoints: mesh.endpoints };
     this.#device({ type: "add-peer", peer: slot, options }, now, effects);
+    this.#setEndpoints(slot, mesh.endpoints, now, effects);
     return true;
   }
 
   #addStatic(config: StaticPeer, now: Millis, effects: NodeEffect[]): void {
     const slot = this.#nextSlot++;
     assert(slot < MAX_PEERS, "the configuration holds fewer peers than there are slots");
-    const addresses = config.allowedIps.filter(({ bytes, bits }) => bits === bytes.length * 8);
-    const peer: NodePeer = {
-      slot,
-      id: null,
-      name: config.name,
-      aliases: [],
-      addresses: addresses.map(({ bytes }) => formatIp(bytes)),
-      wireguardKey: toBase64(config.publicKey),
-      allowedIps: config.allowedIps,
-    };
+    const peer = ofConfig(slot, config);
     this.#peers.set(slot, peer);
     effects.push({ type: "peer-added", peer });
     const options = {
@@ -271,6 +326,8 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const slot = this.#slots.get(id);
     if (slot === undefined) return;
     this.#device({ type: "remove-peer", peer: slot }, now, effects);
+    this.#path({ type: "peer-removed", peer: slot }, now, effects);
+    this.#features.delete(slot);
     effects.push({ type: "peer-removed", peer: this.#peers.get(slot)! });
     this.#peers.delete(slot);
     this.#slots.delete(id);
@@ -292,16 +349,17 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   }
 }
 
-function peerOf(slot: PeerSlot, mesh: MeshPeer): NodePeer {
-  const { name, aliases, addresses, wireguardKey } = mesh.record;
-  const allowedIps = addresses.map((address) => {
-    const bytes = parseIp(address);
-    assert(bytes !== null, "the addresses of a verified record are canonical");
-    return { bytes, bits: bytes.length * 8 };
-  });
-  return { slot, id: mesh.id, name, aliases, addresses, wireguardKey, allowedIps };
-}
-
-function facts({ name, aliases, addresses, wireguardKey }: NodePeer): unknown {
-  return [name, aliases, addresses, wireguardKey];
+/** What the session's machine has to know of a decision about paths. */
+function toldToDevice(effect: PathEffect): DeviceEvent | null {
+  switch (effect.type) {
+    case "use-path":
+      // Handshakes go the same way.
+      return { type: "roamed", peer: effect.peer, endpoint: effect.path };
+    case "send-path-message":
+      return { type: "keepalive-sent", peer: effect.peer };
+    case "want-session":
+      return { type: "session-wanted", peer: effect.peer };
+    default:
+      return null;
+  }
 }

@@ -23,6 +23,7 @@ import {
   type Hello,
   MAX_ENDPOINTS,
   type Netmap,
+  type NodeLinks,
   type NodeMessage,
   parseNodeMessage,
   type PeerEntry,
@@ -84,6 +85,8 @@ export interface ControlHubOptions {
   readonly random: Random;
   /** Addresses under which this machine is reached, for a node on it that connects by loopback. */
   readonly publicIps?: readonly Ip[];
+  /** UDP ports of this coordinator's STUN responders. */
+  readonly stunPorts?: readonly number[];
   readonly verifier?: RecordVerifier;
 }
 
@@ -101,6 +104,7 @@ interface Presence {
   /** The live connection, or null while offline. */
   connection: ConnectionId | null;
   claimed: readonly Endpoint[];
+  links: NodeLinks | undefined;
   udpPort: number;
   remote: Ip;
   bootId: string;
@@ -208,7 +212,10 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     }
     switch (message.type) {
       case "endpoints":
-        this.#presence.get(peer)!.claimed = message.endpoints;
+        Object.assign(this.#presence.get(peer)!, {
+          claimed: message.endpoints,
+          links: message.links,
+        });
         return this.#markDirty(peer, now);
       case "record":
         return this.#takeRecord(memberOf(this.#state, peer), message.record, now);
@@ -238,6 +245,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     this.#presence.set(node.id, {
       connection: connection.id,
       claimed: hello.endpoints,
+      links: hello.links,
       udpPort: hello.udpPort,
       remote: connection.remote,
       bootId: hello.bootId,
@@ -352,7 +360,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       if (entry) peers.push(entry);
     }
     const coordinators = this.#coordinatorIds();
-    return { version: this.#version, meshId, cidr4, prefix6, coordinators, peers };
+    const stunPorts = [...this.#options.stunPorts ?? []];
+    return { version: this.#version, meshId, cidr4, prefix6, coordinators, peers, stunPorts };
   }
 
   /** A peer as the others see it; null for one that never published a record. */
@@ -368,6 +377,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     return {
       record,
       endpoints: this.#endpointsOf(id),
+      ...(presence?.links ? { links: presence.links } : {}),
       online: typeof presence?.connection === "number",
       bootId: presence?.bootId ?? "",
       lastSeen: presence?.lastSeen ?? 0,

@@ -28,6 +28,7 @@ import { controlBytes } from "./envelope.ts";
 import {
   MAX_ENDPOINTS,
   type Netmap,
+  type NodeLinks,
   type NodeMessage,
   parseServerMessage,
   type ServerMessage,
@@ -63,6 +64,7 @@ export type ControlEvent =
     readonly type: "set-endpoints";
     readonly endpoints: readonly Endpoint[];
     readonly udpPort?: number;
+    readonly links?: NodeLinks;
   }
   | { readonly type: "set-record"; readonly record: SignedRecord }
   | { readonly type: "set-urls"; readonly urls: readonly string[] }
@@ -94,6 +96,7 @@ export interface ControlClientOptions {
   readonly record: SignedRecord;
   readonly endpoints?: readonly Endpoint[];
   readonly udpPort?: number;
+  readonly links?: NodeLinks;
   /** Differs for each start of the process. */
   readonly bootId: string;
   readonly version: string;
@@ -132,8 +135,9 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
   #record: SignedRecord;
   #endpoints: readonly Endpoint[];
   #udpPort: number;
+  #links: NodeLinks;
   /** What the hello or later messages of the open connection said. */
-  #told: { readonly record: SignedRecord; readonly endpoints: readonly Endpoint[] };
+  #told: { readonly record: SignedRecord; readonly reach: string };
   #live: Live | null = null;
   #pingAt: Millis = NEVER;
   #ping: { readonly id: number; readonly sentAt: Millis } | null = null;
@@ -149,8 +153,9 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     this.#dialer = new Dialer(options.urls, options.random);
     this.#record = options.record;
     this.#endpoints = options.endpoints?.slice(0, MAX_ENDPOINTS) ?? [];
-    this.#told = { record: this.#record, endpoints: this.#endpoints };
     this.#udpPort = options.udpPort ?? 0;
+    this.#links = options.links ?? { relays: false, sshPort: 0 };
+    this.#told = this.#news();
     const { facts, pins, verifier } = options;
     const roster = new Roster({
       ...facts,
@@ -283,13 +288,14 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
 
   #sendHello(nonce: string, effects: ControlEffect[]): void {
     const { identity, bootId, version } = this.#options;
-    this.#told = { record: this.#record, endpoints: this.#endpoints };
+    this.#told = this.#news();
     this.#send({
       type: "hello",
       identity: toBase64Url(identity.publicKey),
       signature: toBase64Url(sign(identity, controlBytes(nonce))),
       record: this.#record,
       endpoints: [...this.#endpoints],
+      links: this.#links,
       udpPort: this.#udpPort,
       bootId,
       version,
@@ -327,6 +333,7 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
   #setEndpoints(event: ControlEvent & { type: "set-endpoints" }, effects: ControlEffect[]): void {
     this.#udpPort = event.udpPort ?? this.#udpPort;
     this.#endpoints = event.endpoints.slice(0, MAX_ENDPOINTS);
+    this.#links = event.links ?? this.#links;
     this.#tellNews(effects);
   }
 
@@ -336,10 +343,16 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     if (!isSameRecord(this.#record, this.#told.record)) {
       this.#send({ type: "record", record: this.#record }, effects);
     }
-    if (this.#endpoints.join() !== this.#told.endpoints.join()) {
-      this.#send({ type: "endpoints", endpoints: [...this.#endpoints] }, effects);
+    const news = this.#news();
+    if (news.reach !== this.#told.reach) {
+      const links = this.#links;
+      this.#send({ type: "endpoints", endpoints: [...this.#endpoints], links }, effects);
     }
-    this.#told = { record: this.#record, endpoints: this.#endpoints };
+    this.#told = news;
+  }
+
+  #news(): { record: SignedRecord; reach: string } {
+    return { record: this.#record, reach: JSON.stringify([this.#endpoints, this.#links]) };
   }
 
   #sendPing(now: Millis, effects: ControlEffect[]): void {

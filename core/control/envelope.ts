@@ -19,6 +19,7 @@ export const PATHS = {
   nodes: "/api/v1/nodes",
   tokens: "/api/v1/tokens",
   control: "/api/v1/control",
+  relay: "/api/v1/relay",
 } as const;
 
 /** HTTP methods of signed calls. */
@@ -37,6 +38,11 @@ export function callBytes(method: CallMethod, path: string, body: string): Uint8
 /** What the signature in a hello covers. */
 export function controlBytes(nonce: string): Uint8Array {
   return utf8(`tunnelmesh-control-v1\0${nonce}`);
+}
+
+/** What the signature in a relay's hello covers. */
+export function relayBytes(nonce: string): Uint8Array {
+  return utf8(`tunnelmesh-relay-v1\0${nonce}`);
 }
 
 /** Signs a registration. */

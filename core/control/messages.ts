@@ -55,6 +55,15 @@ export const EndpointText = z.string().max(64).refine((text) => {
 /** Endpoint candidates, most wanted first. */
 export const Endpoints = z.array(EndpointText).max(MAX_ENDPOINTS);
 
+/** What else a node offers its peers, beside its UDP socket. */
+export const NodeLinks = z.strictObject({
+  /** Whether it passes datagrams of other members on. */
+  relays: z.boolean(),
+  /** TCP port of its SSH link, 0 for none. */
+  sshPort: z.int().min(0).max(65_535),
+});
+export type NodeLinks = z.infer<typeof NodeLinks>;
+
 /** An address in canonical form. */
 export const IpText = z.string().max(64).refine(
   (text) => canonicalIp(text) === text,
@@ -197,6 +206,7 @@ export type TokenListReply = z.infer<typeof TokenListReply>;
 export const PeerEntry = z.strictObject({
   record: SignedRecord,
   endpoints: Endpoints,
+  links: NodeLinks.optional(),
   online: z.boolean(),
   /** Changes when the peer's process starts; empty when it never connected. */
   bootId: z.string().max(64),
@@ -213,6 +223,8 @@ export const Netmap = z.strictObject({
   prefix6: PrefixText,
   coordinators: z.array(PeerId).max(64),
   peers: z.array(PeerEntry).max(2 * MAX_PEERS),
+  /** UDP ports where the coordinator tells nodes how they are seen (STUN). */
+  stunPorts: z.array(z.int().min(1).max(65_535)).max(4).optional(),
 });
 export type Netmap = z.infer<typeof Netmap>;
 
@@ -249,11 +261,16 @@ export const NodeMessage = z.discriminatedUnion("type", [
     signature: SignatureText,
     record: SignedRecord,
     endpoints: Endpoints,
+    links: NodeLinks.optional(),
     udpPort: z.int().min(0).max(65_535),
     bootId: z.string().min(1).max(64),
     version: Version,
   }),
-  z.strictObject({ type: z.literal("endpoints"), endpoints: Endpoints }),
+  z.strictObject({
+    type: z.literal("endpoints"),
+    endpoints: Endpoints,
+    links: NodeLinks.optional(),
+  }),
   z.strictObject({ type: z.literal("record"), record: SignedRecord }),
   z.strictObject({ type: z.literal("ping"), id: z.int().nonnegative() }),
   z.strictObject({ type: z.literal("call"), peer: PeerId }),

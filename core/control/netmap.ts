@@ -14,7 +14,7 @@ import { MeshError } from "../errors.ts";
 import type { NodeRecord, SignedRecord } from "../identity/record.ts";
 import type { PeerId } from "../ids.ts";
 import type { Endpoint } from "../ip.ts";
-import { type Delta, MAX_PEERS, type Netmap, type PeerEntry } from "./messages.ts";
+import { type Delta, MAX_PEERS, type Netmap, type NodeLinks, type PeerEntry } from "./messages.ts";
 import type { Pin, Refusal, Roster } from "./roster.ts";
 
 /** A peer whose record was verified. */
@@ -24,6 +24,7 @@ export interface MeshPeer {
   readonly signed: SignedRecord;
   /** Where to try it, most wanted first; the last known ones while it is offline. */
   readonly endpoints: readonly Endpoint[];
+  readonly links: NodeLinks;
   readonly online: boolean;
   readonly bootId: string;
   /** The coordinator's wall time. */
@@ -52,12 +53,15 @@ export interface MeshFacts {
   readonly prefix6: string;
 }
 
+const NO_LINKS: NodeLinks = { relays: false, sshPort: 0 };
+
 /** The verified view. */
 export class NetmapView {
   readonly facts: MeshFacts;
   readonly #roster: Roster;
   readonly #peers = new Map<PeerId, MeshPeer>();
   #coordinators: readonly PeerId[] = [];
+  #stunPorts: readonly number[] = [];
   #version = 0;
 
   constructor(facts: MeshFacts, roster: Roster) {
@@ -74,6 +78,11 @@ export class NetmapView {
     return this.#coordinators;
   }
 
+  /** The coordinator's STUN ports. */
+  get stunPorts(): readonly number[] {
+    return this.#stunPorts;
+  }
+
   get version(): number {
     return this.#version;
   }
@@ -88,12 +97,14 @@ export class NetmapView {
     const peers = [...this.#peers.values()].map((peer) => ({
       record: peer.signed,
       endpoints: [...peer.endpoints],
+      links: peer.links,
       online: peer.online,
       bootId: peer.bootId,
       lastSeen: peer.lastSeen,
     }));
     const coordinators = [...this.#coordinators];
-    return { version: this.#version, ...this.facts, coordinators, peers };
+    const stunPorts = [...this.#stunPorts];
+    return { version: this.#version, ...this.facts, coordinators, peers, stunPorts };
   }
 
   /**
@@ -109,6 +120,7 @@ export class NetmapView {
       throw new MeshError("identity-mismatch", `Cannot use netmap: it is of mesh ${found}`);
     }
     this.#version = netmap.version;
+    this.#stunPorts = netmap.stunPorts ?? [];
     const areCoordinatorsOther = this.#setCoordinators(netmap.coordinators);
     const changes = this.#upsert(netmap.peers);
     const told = new Set([...changes.told]);
@@ -192,8 +204,9 @@ export class NetmapView {
     // A coordinator that just started knows nothing of who was where; old hints may still be right.
     const endpoints = entry.endpoints.length > 0 ? entry.endpoints : before?.endpoints ?? [];
     const { online, bootId } = entry;
+    const links = entry.links ?? before?.links ?? NO_LINKS;
     const lastSeen = Math.max(entry.lastSeen, before?.lastSeen ?? 0);
-    const peer = { id: record.id, record, signed, endpoints, online, bootId, lastSeen };
+    const peer = { id: record.id, record, signed, endpoints, links, online, bootId, lastSeen };
     if (before && isSamePeer(before, peer)) return null;
     this.#peers.set(record.id, peer);
     return peer;
@@ -203,5 +216,6 @@ export class NetmapView {
 function isSamePeer(a: MeshPeer, b: MeshPeer): boolean {
   return a.signed.signature === b.signed.signature && a.online === b.online &&
     a.bootId === b.bootId && a.lastSeen === b.lastSeen &&
+    a.links.relays === b.links.relays && a.links.sshPort === b.links.sshPort &&
     a.endpoints.length === b.endpoints.length && a.endpoints.every((e, i) => e === b.endpoints[i]);
 }

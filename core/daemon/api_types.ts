@@ -6,8 +6,12 @@
  * @module
  */
 import type { Acceleration } from "../dataplane/settings.ts";
+import type { NodeLinks } from "../control/messages.ts";
 import type { PeerId } from "../ids.ts";
 import type { Endpoint, Ip } from "../ip.ts";
+import type { PathAddress, PathKind } from "../path/address.ts";
+import type { NatReport } from "../path/nat.ts";
+import type { PathPreference } from "../path/peer_paths.ts";
 
 /** A measured value and how many milliseconds ago it was measured. */
 export interface Measured<T> {
@@ -16,7 +20,7 @@ export interface Measured<T> {
 }
 
 /** How datagrams reach a peer at present. */
-export type LinkKind = "udp" | "none";
+export type LinkKind = PathKind | "none";
 
 /** State of the session with a peer. */
 export type SessionState = "up" | "handshaking" | "down" | "unreachable";
@@ -33,7 +37,10 @@ export interface PeerReport {
   readonly online: boolean | null;
   readonly session: SessionState;
   readonly link: LinkKind;
-  readonly endpoint: Endpoint | null;
+  /** Where datagrams go: an endpoint, or the name of a link. */
+  readonly endpoint: PathAddress | null;
+  /** Largest packet that passes to the peer, in bytes; null when the interface's MTU does. */
+  readonly mtu: number | null;
   readonly candidates: readonly Endpoint[];
   /** Milliseconds; from the last handshake or ping, whichever is newer. */
   readonly rtt: Measured<number> | null;
@@ -115,7 +122,88 @@ export interface PingReport {
   /** Null when no reply came in time. */
   readonly rttMs: number | null;
   readonly link: LinkKind;
-  readonly endpoint: Endpoint | null;
+  readonly endpoint: PathAddress | null;
+}
+
+/** One path to a peer, tried or in use. */
+export interface PathReport {
+  readonly path: PathAddress;
+  readonly kind: PathKind;
+  readonly state: "trying" | "up" | "failed";
+  /** In use, or used beside it while that one is doubted. */
+  readonly role: "current" | "standby" | "none";
+  /** Found by datagrams that came from there, not named by anyone. */
+  readonly isReflexive: boolean;
+  readonly rttMs: number | null;
+  readonly jitterMs: number | null;
+  /** Share of the last pings without an answer, 0 to 1; null before there were any. */
+  readonly loss: number | null;
+  /** Largest IP packet that passes, headers included; null where that is not known. */
+  readonly mtu: number | null;
+  readonly pingsSent: number;
+  readonly pongsReceived: number;
+  readonly lastAnswerAgeMs: number | null;
+  /** Why it does not work, or null. */
+  readonly lastError: string | null;
+}
+
+/** What the router was asked for. */
+export interface PortMapReport {
+  readonly state: "none" | "searching" | "mapped" | "failed";
+  readonly protocol: string | null;
+  readonly external: Endpoint | null;
+  readonly gateway: Ip | null;
+  readonly lastError: string | null;
+  readonly tried: readonly { readonly protocol: string; readonly result: string }[];
+}
+
+/** `GET /v1/netcheck`: what is between this node and the internet. */
+export interface NetcheckReport {
+  /** The machine's own addresses with the node's UDP port. */
+  readonly local: readonly Endpoint[];
+  readonly nat: NatReport;
+  /** {@link nat} in a sentence. */
+  readonly natText: string;
+  /** Null where port mapping is switched off. */
+  readonly portMap: PortMapReport | null;
+  /** Where peers saw this node. */
+  readonly observed: readonly Endpoint[];
+  readonly links: NodeLinks;
+  readonly relays: readonly {
+    readonly name: string;
+    readonly isUp: boolean;
+    readonly rttMs: number | null;
+    readonly lastError: string | null;
+  }[];
+}
+
+/** `GET /v1/why?peer=`: why a peer is reached as it is. */
+export interface WhyReport {
+  readonly peer: string;
+  readonly address: Ip;
+  readonly online: boolean | null;
+  readonly session: SessionState;
+  readonly current: PathAddress | null;
+  readonly kind: LinkKind;
+  /** One sentence: how it is reached and why so. */
+  readonly verdict: string;
+  /** What would make it direct, or better; the most useful first. */
+  readonly advice: readonly string[];
+  /** The best first. */
+  readonly paths: readonly PathReport[];
+  readonly own: NetcheckReport;
+  /** As the peer told; null before it did. */
+  readonly peerNat: NatReport | null;
+  readonly peerNatText: string | null;
+  readonly peerEndpoints: readonly Endpoint[];
+  readonly preference: PathPreference;
+}
+
+/** `POST /v1/paths`: kinds of path to use for a peer, until the daemon ends. */
+export interface PathPreferenceRequest {
+  readonly peer: string;
+  readonly order?: readonly PathKind[];
+  readonly exclude?: readonly PathKind[];
 }
 
 /** One finding of `GET /v1/dns/doctor`. */

@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import type { ControlEffect, ControlEvent } from "../control/client.ts";
 import { MAX_SERVER_MESSAGE_LENGTH } from "../control/messages.ts";
 import { errorMessage } from "../errors.ts";
+import { canonicalIp, type Ip } from "../ip.ts";
 import { tlsOptions } from "./tls_pin.ts";
 
 /** What a channel needs. */
@@ -24,10 +25,16 @@ export interface ControlChannelOptions {
 export class ControlChannel {
   readonly #options: ControlChannelOptions;
   readonly #sockets = new Map<number, WebSocket>();
+  #remote: Ip | null = null;
   #isClosed = false;
 
   constructor(options: ControlChannelOptions) {
     this.#options = options;
+  }
+
+  /** The address of the coordinator that was connected to last, or null. */
+  get remote(): Ip | null {
+    return this.#remote;
   }
 
   /** Performs an effect on sockets. */
@@ -70,7 +77,10 @@ export class ControlChannel {
     const emit = (event: ControlEvent) => {
       if (!this.#isClosed) this.#options.emit(event);
     };
-    socket.on("open", () => emit({ type: "open", connection }));
+    socket.on("open", () => {
+      this.#remote = remoteOf(socket);
+      emit({ type: "open", connection });
+    });
     socket.on("message", (data, isBinary) => {
       if (isBinary) return socket.terminate();
       const wallTime = this.#options.wallTime();
@@ -82,4 +92,10 @@ export class ControlChannel {
       emit({ type: "closed", connection, reason });
     });
   }
+}
+
+/** Who is at the other end of a WebSocket that is open; IPv4 unmapped. */
+function remoteOf(socket: WebSocket): Ip | null {
+  const { _socket: tcp } = socket as unknown as { _socket?: { remoteAddress?: string } };
+  return canonicalIp((tcp?.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, ""));
 }

@@ -6,64 +6,37 @@
  * @module
  */
 import { z } from "zod";
-import { unreachable } from "../assert.ts";
-import { ControlClient, type ControlEffect, type ControlEvent } from "../control/client.ts";
+import { type ControlEvent } from "../control/client.ts";
 import { Netmap } from "../control/messages.ts";
-import { type Pin, Pins } from "../control/roster.ts";
+import { Pins } from "../control/roster.ts";
 import { DataPlaneBridge } from "../dataplane/bridge.ts";
-import { mapped, unmapped } from "../dataplane/table.ts";
 import { Zone } from "../dns/zone.ts";
-import type { Drop } from "../drops.ts";
 import { errorMessage } from "../errors.ts";
-import type { Identity } from "../identity/keys.ts";
-import { type Endpoint, formatEndpoint, formatPrefix, parseEndpoint, parsePrefix } from "../ip.ts";
+import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
-import { type NodeEffect, NodeMachine, type StaticPeer } from "../node.ts";
+import { type NodeEffect, NodeMachine } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
 import { trimMemory } from "../platform/linux/trim.ts";
-import type { Route } from "../route/lpm.ts";
+import { type PathEvent } from "../path/agent.ts";
+import type { PathPreference } from "../path/peer_paths.ts";
+import type { PeerSlot } from "../wireguard/events.ts";
+import { isStun } from "../stun/message.ts";
+import { watchNetwork } from "../platform/linux/netlink.ts";
+import { readClocks, SuspendDetector } from "../platform/linux/suspend.ts";
+import { Readiness } from "../platform/linux/readiness.ts";
 import { Device } from "../wireguard/device.ts";
+import type { NetcheckReport } from "./api_types.ts";
+import { Carriers } from "./carriers.ts";
+import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
-import { localEndpoints } from "./endpoints.ts";
-import type { DataPlaneSettings } from "../dataplane/settings.ts";
+import { Effects } from "./effects.ts";
 import { loadKernelCode } from "./kernel_code.ts";
-import type { Log } from "./log.ts";
-import type { Membership } from "./membership.ts";
+import { PathShell } from "./path_shell.ts";
+import { Reachability } from "./reachability.ts";
 import { systemRandom } from "./system_random.ts";
-import type { StateDir } from "./state_dir.ts";
 import { TimestampFile } from "./timestamp_file.ts";
-
-/** How a node runs; everything is resolved. */
-export interface DaemonOptions {
-  readonly version: string;
-  readonly identity: Identity;
-  readonly state: StateDir;
-  readonly membership: Membership;
-  readonly interfaceName: string;
-  /** Bytes. */
-  readonly mtu: number;
-  readonly udpPort: number;
-  readonly dataPlane: DataPlaneSettings;
-  readonly staticPeers: readonly StaticPeer[];
-  readonly log: Log;
-  /** Seconds that a DNS answer may be kept, 0 to 5. */
-  readonly dnsTtlSeconds: number;
-  /** Shortens the rekey interval in tests. */
-  readonly rekeyAfterMs?: number;
-  /** Set back or forth in tests. */
-  readonly wallTime: () => number;
-}
-
-/** What a start reads first. */
-interface Loaded {
-  readonly kernel: Uint8Array<ArrayBuffer>;
-  readonly netmap: Netmap | null;
-  readonly pins: readonly Pin[] | null;
-  readonly timestamps: TimestampFile;
-  readonly udpPort: number;
-}
 
 /** The port that was bound when the wanted one was taken. */
 const KeptPort = z.strictObject({
@@ -71,15 +44,12 @@ const KeptPort = z.strictObject({
   bound: z.int().min(1).max(65_535),
 });
 
-/** How often addresses of the machine are looked at. */
-const ADDRESS_POLL_MS = 5_000;
 /** After this the code that only starting needed is given back. */
 const TRIM_DELAY_MS = 5_000;
+/** How often a sleep of the machine is looked for. */
+const SLEEP_CHECK_MS = 1_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
-/** Route table or keypairs could not be written while a worker read them: try again. */
-const ROUTE_RETRY_MS = 5;
-
 type Timer = ReturnType<typeof setTimeout>;
 
 /** The data plane and control plane of one node. */
@@ -94,14 +64,17 @@ export class Daemon {
   readonly failed: Promise<never>;
   readonly #bridge: DataPlaneBridge;
   readonly #channel: ControlChannel;
-  readonly #controlDrops = new Map<Drop, number>();
+  readonly #effects: Effects;
+  readonly #paths: PathShell;
+  readonly #readiness = new Readiness();
+  readonly #carriers: Carriers;
+  readonly #reachability: Reachability;
   readonly #fail: (error: Error) => void;
   #timer: Timer | undefined;
-  #addressTimer: Timer | undefined;
   #saveTimer: Timer | undefined;
-  #routeTimer: Timer | undefined;
   #trimTimer: Timer | undefined;
-  #endpoints: readonly Endpoint[] = [];
+  #sleepTimer: Timer | undefined;
+  #watcher: { close(): void } | undefined;
   #isClosed = false;
 
   /**
@@ -140,7 +113,9 @@ export class Daemon {
       await daemon.close();
       throw error;
     }
-    daemon.#pollAddresses();
+    daemon.#carriers.start();
+    daemon.#reachability.start();
+    daemon.#watch();
     daemon.#trimTimer = setTimeout(trimMemory, TRIM_DELAY_MS);
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
     return daemon;
@@ -158,8 +133,8 @@ export class Daemon {
     this.failed = promise;
     this.failed.catch(() => {});
     this.#fail = reject;
-    const { reply, record, urls, caCertificate } = options.membership;
-    const { meshId, cidr4, prefix6 } = reply;
+    const { reply, caCertificate } = options.membership;
+    const { cidr4, prefix6 } = reply;
     this.zone = new Zone(options.dnsTtlSeconds);
     this.zone.setRanges([cidr4, prefix6].flatMap((text) => parsePrefix(text) ?? []));
     this.plane = new DataPlane({
@@ -171,44 +146,118 @@ export class Daemon {
     }, {
       flags: () => this.#collect(),
       control: (datagrams, underLoad) => this.#receive(datagrams, underLoad),
-      unknown: (ip, port) => this.#device({ type: "unknown-index", from: endpointOf(ip, port) }),
+      path: (datagrams) => this.#paths.received(datagrams),
+      unknown: (ip, port) => {
+        const { from } = this.#paths.origin(ip, port);
+        this.#device({ type: "unknown-index", from });
+      },
       failed: (error) => this.#fail(error),
     });
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
-    const device = new Device({
-      privateKey: options.identity.wireguard.privateKey,
-      random: systemRandom,
-      timestamp: () => kept.timestamps.next(),
-      features: this.plane.features,
-      ...(options.rekeyAfterMs ? { rekeyAfterMs: options.rekeyAfterMs } : {}),
-    });
-    const control = new ControlClient({
-      identity: options.identity,
-      urls: urls.map((url) => url.replace(/^https:/, "wss:") + "/api/v1/control"),
-      facts: { meshId, cidr4, prefix6 },
-      record,
-      udpPort: this.plane.udpPort,
-      bootId: systemRandom.bytes(8).toHex(),
-      version: options.version,
-      random: systemRandom,
-      ...(kept.pins ? { pins: kept.pins } : {}),
-      ...(kept.netmap?.meshId === meshId ? { netmap: kept.netmap } : {}),
-    });
-    const { id } = reply;
-    this.node = new NodeMachine({ id, device, control, staticPeers: options.staticPeers });
+    this.node = openNode(options, this.plane, kept);
+    const { log } = options;
     this.#channel = new ControlChannel({
       caCertificate,
       wallTime: options.wallTime,
       emit: (event: ControlEvent) => this.#control(event),
     });
+    this.#paths = this.#openPaths();
+    this.#carriers = this.#openCarriers();
+    this.#reachability = this.#openReachability();
+    this.#effects = new Effects({
+      node: this.node,
+      plane: this.plane,
+      bridge: this.#bridge,
+      paths: this.#paths,
+      carriers: this.#carriers,
+      reachability: this.#reachability,
+      channel: this.#channel,
+      zone: this.zone,
+      log,
+      save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
+    });
+  }
+
+  #openPaths(): PathShell {
+    return new PathShell({
+      plane: this.plane,
+      readiness: this.#readiness,
+      idOf: (peer) => this.node.peers.get(peer)?.id ?? null,
+      slotOf: (peer) => this.node.slotOf(peer),
+      emit: (event) => this.#path(event),
+      observed: (endpoint) => this.#reachability.observed(endpoint),
+    });
+  }
+
+  #openCarriers(): Carriers {
+    const { relays, openLinks, membership, log } = this.options;
+    return new Carriers({
+      node: this.node,
+      paths: this.#paths,
+      readiness: this.#readiness,
+      address: membership.reply.addresses[0],
+      relays,
+      openLinks,
+      clock: this.clock,
+      emit: (event) => this.#path(event),
+      log,
+    });
+  }
+
+  #openReachability(): Reachability {
+    const { openPortMapper, interfaceName, relays, log } = this.options;
+    const { udpPort } = this.plane;
+    return new Reachability({
+      clock: this.clock,
+      random: systemRandom,
+      udpPort,
+      interfaceName,
+      links: () => ({ relays, sshPort: this.#carriers.sshPort }),
+      transmit: (to, bytes) => this.#paths.transmit(to, undefined, bytes),
+      emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),
+      openPortMapper: openPortMapper && ((onChange) => openPortMapper(udpPort, onChange)),
+      log,
+    });
+  }
+
+  /** Notices other addresses and routes, and the end of a sleep. */
+  #watch(): void {
+    const changed = (why: string) => {
+      this.#reachability.networkChanged(why);
+      this.#carriers.reconnect();
+      this.#control({ type: "reconnect" });
+    };
+    this.#watcher = watchNetwork(this.#readiness, this.options.interfaceName, (changes) => {
+      const [first] = changes;
+      if (first) changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
+    });
+    const sleep = new SuspendDetector();
+    this.#sleepTimer = setInterval(() => {
+      const ms = sleep.look(readClocks());
+      if (ms > 0) changed(`the machine slept for ${Math.round(ms / 1000)} s`);
+    }, SLEEP_CHECK_MS);
+  }
+
+  #path(event: PathEvent): void {
+    this.#turn(() => this.node.handle({ type: "path", event }, this.clock()));
   }
 
   /** Messages that the control thread dropped, and those of the workers, by reason. */
   get drops(): Record<string, number> {
     const drops = this.plane.table.drops();
-    for (const [reason, count] of this.#controlDrops) drops[reason] = (drops[reason] ?? 0) + count;
+    for (const [reason, count] of this.#effects.drops) drops[reason] = (drops[reason] ?? 0) + count;
     return drops;
+  }
+
+  /** What is between this node and the internet. */
+  netcheck(): NetcheckReport {
+    return { ...this.#reachability.report, relays: this.#carriers.relays };
+  }
+
+  /** Which kinds of path to use for a peer from here on. */
+  preferPaths(peer: PeerSlot, preference: PathPreference): void {
+    this.#path({ type: "prefer", peer, preference });
   }
 
   /** Stops forwarding and removes the interface. The last netmap is on disk afterwards. */
@@ -218,13 +267,18 @@ export class Daemon {
     for (
       const timer of [
         this.#timer,
-        this.#addressTimer,
         this.#saveTimer,
-        this.#routeTimer,
         this.#trimTimer,
       ]
     ) clearTimeout(timer);
+    clearInterval(this.#sleepTimer);
+    this.#watcher?.close();
+    this.#effects.close();
+    await this.#reachability.close();
+    await this.#carriers.close();
     await this.#channel.close();
+    await this.#paths.close();
+    await this.#readiness.shutdown();
     await this.plane.close();
     if (this.#saveTimer !== undefined) await this.#save();
   }
@@ -243,7 +297,14 @@ export class Daemon {
   ): void {
     this.#turn(() =>
       datagrams.flatMap(({ bytes, ip, port }) => {
-        const event = { type: "datagram", from: endpointOf(ip, port), bytes, underLoad } as const;
+        // A link has said who its peer is; only addresses of strangers need a proof.
+        const { from, peer } = this.#paths.origin(ip, port);
+        if (isStun(bytes)) {
+          this.#reachability.datagram(from, bytes);
+          return [];
+        }
+        const isLoaded = underLoad && peer === null;
+        const event = { type: "datagram", from, bytes, underLoad: isLoaded } as const;
         return this.node.handle({ type: "device", event }, this.clock());
       })
     );
@@ -264,7 +325,7 @@ export class Daemon {
     if (this.#isClosed) return;
     let touchesWorkers = false;
     for (const effect of take()) {
-      if (this.#perform(effect)) touchesWorkers = true;
+      if (this.#effects.perform(effect)) touchesWorkers = true;
     }
     if (touchesWorkers) this.plane.kick();
     this.#arm();
@@ -282,90 +343,6 @@ export class Daemon {
     }, delay);
   }
 
-  /** The only place an effect becomes I/O. True when workers must look at the table. */
-  #perform(effect: NodeEffect): boolean {
-    switch (effect.type) {
-      case "install-keypair":
-      case "promote-keypair":
-      case "forget-keypair":
-      case "send-keepalive":
-      case "use-endpoint":
-        return this.#bridge.perform(effect);
-      case "transmit": {
-        const to = parseEndpoint(effect.to);
-        if (to) this.plane.transmit(effect.bytes, mapped(to.ip), to.port);
-        return false;
-      }
-      case "session-up":
-      case "session-down":
-        this.#logSession(effect);
-        return effect.type === "session-down" && this.plane.table.dropStaged(effect.peer);
-      case "drop":
-        this.#controlDrops.set(effect.reason, (this.#controlDrops.get(effect.reason) ?? 0) + 1);
-        return false;
-      case "peer-added":
-        this.plane.table.addPeer(effect.peer.slot);
-        return false;
-      case "peer-removed":
-        this.plane.table.removePeer(effect.peer.slot);
-        this.#bridge.remove(effect.peer.slot);
-        return true;
-      case "routes":
-        this.#setRoutes(effect.routes);
-        return false;
-      case "names":
-        this.zone.setNodes(effect.nodes, effect.coordinators);
-        return false;
-      case "save":
-        this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS);
-        return false;
-      default:
-        return this.#performControl(effect);
-    }
-  }
-
-  #performControl(effect: ControlEffect): boolean {
-    const { log } = this.options;
-    switch (effect.type) {
-      case "connect":
-      case "send":
-      case "close":
-        this.#channel.perform(effect);
-        return false;
-      case "state":
-        log("info", `Coordinator ${effect.state}`, effect.error ? { reason: effect.error } : {});
-        return false;
-      case "refused":
-        log("warn", "Coordinator refused this node", { code: effect.code, why: effect.message });
-        return false;
-      case "record-refused":
-        log("warn", "Refused the record of a peer", {
-          reason: effect.refusal.reason,
-          peer: effect.refusal.id ?? "unknown",
-          detail: effect.refusal.detail,
-        });
-        return false;
-      case "netmap-changed":
-      case "called":
-        return false;
-      default:
-        return unreachable(effect);
-    }
-  }
-
-  #logSession(effect: NodeEffect & { type: "session-up" | "session-down" }): void {
-    const peer = this.node.peers.get(effect.peer)?.name ?? "unknown";
-    if (effect.type === "session-up") {
-      this.options.log("debug", "Session up", { peer, endpoint: effect.endpoint });
-    } else this.options.log("debug", "Session down", { peer, reason: effect.reason });
-  }
-
-  #setRoutes(routes: readonly Route[]): void {
-    clearTimeout(this.#routeTimer);
-    if (this.plane.table.setRoutes(routes)) return;
-    this.#routeTimer = setTimeout(() => this.#setRoutes(routes), ROUTE_RETRY_MS);
-  }
-
   async #save(): Promise<void> {
     this.#saveTimer = undefined;
     const { state, log } = this.options;
@@ -377,23 +354,4 @@ export class Daemon {
       log("error", "Cannot keep the netmap", { why: errorMessage(error) });
     }
   }
-
-  #pollAddresses(): void {
-    clearTimeout(this.#addressTimer);
-    if (this.#isClosed) return;
-    this.#addressTimer = setTimeout(() => this.#pollAddresses(), ADDRESS_POLL_MS);
-    const { interfaceName } = this.options;
-    const endpoints = localEndpoints(
-      Deno.networkInterfaces(),
-      interfaceName,
-      this.plane.udpPort,
-    );
-    if (endpoints.join() === this.#endpoints.join()) return;
-    this.#endpoints = endpoints;
-    this.#control({ type: "set-endpoints", endpoints, udpPort: this.plane.udpPort });
-  }
-}
-
-function endpointOf(ip: Uint8Array, port: number): Endpoint {
-  return formatEndpoint(unmapped(ip), port);
 }

@@ -5,7 +5,8 @@
  */
 import { HEADER, MAX_WORKERS, SharedState } from "../dataplane/layout.ts";
 import { createMemory } from "../dataplane/memory.ts";
-import type { Aead } from "../dataplane/aead.ts";
+import { type Aead, nobleAead } from "../dataplane/aead.ts";
+import { Sealer } from "../dataplane/sealer.ts";
 import type { Acceleration, AeadChoice, DataPlaneSettings } from "../dataplane/settings.ts";
 import { FEATURE } from "../dataplane/features.ts";
 import { AEAD_BYTES, kernelAead } from "../kernel/aead.ts";
@@ -13,11 +14,12 @@ import { instantiateKernel, SCRATCH_BYTES } from "../kernel/kernel.ts";
 import { PeerTable } from "../dataplane/table.ts";
 import { MeshError } from "../errors.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
+import { type DfSender, openDfSender } from "../platform/linux/df_socket.ts";
 import { WakeFd } from "../platform/linux/libc.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
 import { testUdpOffloads, type UdpOffloads } from "../platform/linux/udp_self_test.ts";
 import { openUdp, type UdpSockets } from "../platform/linux/udp.ts";
-import type { ControlDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
+import type { ControlDatagram, PathDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
 import { workerUrl } from "./worker_url.ts";
 
 /** What the control thread is told of. */
@@ -26,6 +28,8 @@ export interface DataPlaneEvents {
   flags(): void;
   /** Handshake messages came; `underLoad` asks for cookies. */
   control(datagrams: readonly ControlDatagram[], underLoad: boolean): void;
+  /** Messages about paths came inside sessions. */
+  path(datagrams: readonly PathDatagram[]): void;
   /** Transport data for an index that is not ours. */
   unknown(ip: Uint8Array, port: number): void;
   /** A worker died: the node cannot go on. */
@@ -52,6 +56,7 @@ const STOP_MS = 1000;
 /** TUN, socket and workers; {@link close} removes the interface with its addresses and routes. */
 export class DataPlane {
   readonly table: PeerTable;
+  readonly sealer: Sealer;
   readonly interfaceName: string;
   readonly udpPort: number;
   /** What seals packets, and what it may agree on with other nodes. */
@@ -65,6 +70,7 @@ export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #tun: TunDevice;
   readonly #udp: UdpSockets;
+  readonly #df: DfSender;
   readonly #events: DataPlaneEvents;
   readonly #workers: { worker: Worker; wake: WakeFd; stopped: PromiseWithResolvers<void> }[] = [];
   #loadedUntil = 0;
@@ -86,11 +92,12 @@ export class DataPlane {
     try {
       const wanted = { tcp: isWanted("tso"), udp: isWanted("uso") };
       this.#tun = openTun(options.interfaceName, wanted, pairs);
+      this.#df = openDfSender(this.#udp);
     } catch (error) {
       this.#udp.close();
       throw error;
     }
-    this.features = (isWanted("pieces") ? FEATURE.pieces : 0) |
+    this.features = FEATURE.paths | (isWanted("pieces") ? FEATURE.pieces : 0) |
       (prefersAes && isWanted("aes") ? FEATURE.aes256gcm : 0);
     const { tcp: tso, udp: uso } = this.#tun.offloads;
     const inUse = { tso, uso, ...this.#udpOffloads };
@@ -98,6 +105,8 @@ export class DataPlane {
     this.udpPort = this.#udp.port;
     this.interfaceName = this.#tun.name;
     this.table = new PeerTable(this.#shared);
+    // A few short messages per second: what the kernel is for is not worth its memory here.
+    this.sealer = new Sealer(this.#shared, nobleAead);
     const numbers = Array.from({ length: pairs }, (_, pair) => pair);
     this.ready = Promise.all(numbers.flatMap((pair) => [
       this.#start("tx", pair),
@@ -107,6 +116,11 @@ export class DataPlane {
 
   /** Settles when both workers take packets. */
   readonly ready: Promise<unknown>;
+
+  /** Sends a datagram that no router may fragment. */
+  transmitWhole(bytes: Uint8Array, ip: Uint8Array, port: number): void {
+    this.#df.send(bytes, ip, port);
+  }
 
   /** Sends a handshake datagram. */
   transmit(bytes: Uint8Array, ip: Uint8Array, port: number): boolean {
@@ -127,7 +141,9 @@ export class DataPlane {
     await Promise.race([Promise.all(this.#workers.map(({ stopped }) => stopped.promise)), late]);
     clearTimeout(timer);
     this.#tun.close();
+    this.#df.close();
     this.#udp.close();
+    this.sealer.close();
     for (const { worker, wake } of this.#workers) {
       worker.terminate();
       wake.close();
@@ -181,6 +197,8 @@ export class DataPlane {
     switch (message.type) {
       case "flags":
         return this.#events.flags();
+      case "path":
+        return this.#events.path(message.datagrams);
       case "unknown":
         return this.#events.unknown(message.ip, message.port);
       case "control": {

@@ -6,7 +6,10 @@ import { featureNames } from "../dataplane/features.ts";
 import type { PeerTable } from "../dataplane/table.ts";
 import type { Millis } from "../machine.ts";
 import type { NodeMachine, NodePeer } from "../node.ts";
-import type { CoordinatorReport, Measured, PeerReport } from "./api_types.ts";
+import { headerBytes, kindOf, type PathAddress } from "../path/address.ts";
+import { mtuOf } from "../path/mtu.ts";
+import { SEAL_BYTES } from "../path/path.ts";
+import type { CoordinatorReport, LinkKind, Measured, PeerReport } from "./api_types.ts";
 
 /** A round trip measured by `ping`. */
 export interface PingSample {
@@ -25,7 +28,6 @@ export function reportPeer(
   const session = node.device.report(peer.slot);
   const mesh = peer.id === null ? undefined : node.meshPeer(peer.id);
   const counters = table.counters(peer.slot);
-  const isUp = session?.state === "up";
   const handshake = session?.lastHandshakeAt ?? null;
   return {
     id: peer.id,
@@ -36,8 +38,9 @@ export function reportPeer(
     isCoordinator: peer.id !== null && node.control.view.coordinators.includes(peer.id),
     online: mesh?.online ?? null,
     session: session?.state ?? "down",
-    link: isUp ? "udp" : "none",
-    endpoint: table.endpoint(peer.slot) ?? session?.endpoint ?? null,
+    link: linkTo(node, table, peer),
+    endpoint: pathTo(node, table, peer),
+    mtu: limitOf(node, peer),
     candidates: session?.candidates ?? [],
     rtt: newest(session?.rtt ?? undefined, ping, now),
     loss: counters.loss === null ? null : { value: counters.loss, ageMs: 0 },
@@ -48,6 +51,27 @@ export function reportPeer(
     packetsReceived: counters.packetsReceived,
     features: featureNames(table.features(peer.slot)),
   };
+}
+
+/** The path that a peer's datagrams take, or null. */
+export function pathTo(node: NodeMachine, table: PeerTable, peer: NodePeer): PathAddress | null {
+  const { slot } = peer;
+  if (node.paths.isManaging(slot)) return node.paths.pathsOf(slot)?.current ?? null;
+  return table.endpoint(slot) ?? node.device.report(slot)?.endpoint ?? null;
+}
+
+/** What carries a peer's datagrams. */
+export function linkTo(node: NodeMachine, table: PeerTable, peer: NodePeer): LinkKind {
+  const path = node.device.report(peer.slot)?.state === "up" ? pathTo(node, table, peer) : null;
+  return path === null ? "none" : kindOf(path);
+}
+
+/** The largest packet that passes to a peer, where that is less than the interface's. */
+function limitOf(node: NodeMachine, { slot }: NodePeer): number | null {
+  const paths = node.paths.isManaging(slot) ? node.paths.pathsOf(slot) : null;
+  const path = paths?.current ? paths.paths.get(paths.current) : undefined;
+  if (!path?.mtu || mtuOf(path.mtu) >= path.mtu.wanted) return null;
+  return mtuOf(path.mtu) - headerBytes(path.address) - SEAL_BYTES;
 }
 
 /**

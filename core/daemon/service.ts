@@ -19,7 +19,8 @@ import type {
   ResolveReport,
   StatusReport,
 } from "./api_types.ts";
-import { Daemon, type DaemonOptions } from "./daemon.ts";
+import { Daemon } from "./daemon.ts";
+import type { DaemonOptions } from "./open_node.ts";
 import { examineDns } from "./dns_doctor.ts";
 import { type DnsServer, startDnsServer } from "./dns_server.ts";
 import {
@@ -30,7 +31,7 @@ import {
 } from "./local_api.ts";
 import { leavingRecord, removeMembership } from "./membership.ts";
 import { callCoordinator } from "./registration.ts";
-import { type PingSample, reportCoordinator, reportPeer } from "./report.ts";
+import { linkTo, pathTo, type PingSample, reportCoordinator, reportPeer } from "./report.ts";
 import { systemRandom } from "./system_random.ts";
 
 /** How a node is offered to its users. */
@@ -143,7 +144,8 @@ export class NodeService implements LocalApiActions {
       const start = performance.now();
       const rttMs = await socket.echo(sequence, request.timeoutMs);
       if (signal.aborted) return;
-      const endpoint = peer && this.#daemon.plane.table.endpoint(peer.slot);
+      const { node, plane } = this.#daemon;
+      const endpoint = peer && pathTo(node, plane.table, peer);
       if (peer && rttMs !== null) {
         this.#pings.set(peer.slot, { ms: rttMs, at: this.#daemon.clock() });
       }
@@ -152,7 +154,7 @@ export class NodeService implements LocalApiActions {
         peer: peer?.name ?? this.#options.membership.reply.name,
         address,
         rttMs,
-        link: endpoint ? "udp" : "none",
+        link: peer ? linkTo(node, plane.table, peer) : "none",
         endpoint,
       };
       if (sequence === request.count) return;

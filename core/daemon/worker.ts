@@ -13,8 +13,9 @@ import {
   txMemory,
   type WorkerMemory,
 } from "../dataplane/memory.ts";
-import { RxPath, VERDICT } from "../dataplane/rx_path.ts";
+import { RxPath, type Source, VERDICT } from "../dataplane/rx_path.ts";
 import { DATA_HEADER, TxPath } from "../dataplane/tx_path.ts";
+import { tooBigReply } from "../dataplane/too_big.ts";
 import { DROPS } from "../drops.ts";
 import { kernelAead } from "../kernel/aead.ts";
 import { instantiateKernel, VNET_BYTES } from "../kernel/kernel.ts";
@@ -52,17 +53,25 @@ export interface ControlDatagram {
   readonly port: number;
 }
 
+/** A message about paths, and where it came from. */
+export interface PathDatagram extends ControlDatagram {
+  readonly peer: number;
+}
+
 /** What a worker tells the control thread. */
 export type WorkerMessage =
   | { readonly type: "ready" }
   | { readonly type: "flags" }
   | { readonly type: "control"; readonly datagrams: readonly ControlDatagram[] }
+  | { readonly type: "path"; readonly datagrams: readonly PathDatagram[] }
   | { readonly type: "unknown"; readonly ip: Uint8Array; readonly port: number }
   | { readonly type: "stopped" };
 
 /** Handshake messages that may wait for the control thread; more are dropped. */
 export const HANDSHAKE_QUEUE = 1024;
 
+/** Messages about paths that one batch may hold; peers send a few per second. */
+const PATH_QUEUE = 64;
 /** Packets read before they are sent. */
 const BATCH = 64;
 /** A stranger's data may cause this many wake-ups of the control thread per second. */
@@ -133,6 +142,12 @@ function runTx(setup: WorkerSetup): void {
   const poller = new Poller(tunFd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
   const { symbols, errno } = libc();
+  path.onTooBig = (bytes, at, length, limit) => {
+    const reply = tooBigReply(bytes, at, length, limit);
+    const packet = new Uint8Array(VNET_BYTES + reply.length);
+    packet.set(reply, VNET_BYTES);
+    symbols.write(tunFd, Deno.UnsafePointer.of(packet), packet.length);
+  };
   const vector = new PinnedMemory(16);
   vector.words[2] = SUPER_PACKET;
   scope.postMessage({ type: "ready" });
@@ -179,7 +194,7 @@ function runRx(setup: WorkerSetup): void {
   const poller = new Poller(setup.udp.fd, setup.wakeFd);
   const wake = new WakeFd(setup.wakeFd);
   const { source } = receiver;
-  let handshakes: ControlDatagram[] = [];
+  const mail = new Mail(shared, worker);
   scope.postMessage({ type: "ready" });
 
   const each = (at: number, length: number) => {
@@ -187,13 +202,9 @@ function runRx(setup: WorkerSetup): void {
     if (verdict === VERDICT.deliver) {
       writer.write(path.packetAt, path.packetBytes, path.isPiece);
     } else if (verdict === VERDICT.control) {
-      if (Atomics.add(shared.atomics, HEADER.handshakeQueue, 1) < HANDSHAKE_QUEUE) {
-        const bytes = memory.bytes.slice(at, at + length);
-        handshakes.push({ bytes, ip: source.bytes.slice(), port: source.port });
-      } else {
-        Atomics.sub(shared.atomics, HEADER.handshakeQueue, 1);
-        shared.drop(worker, DROP_QUEUE_FULL);
-      }
+      mail.control(memory.bytes, at, length, source);
+    } else if (verdict === VERDICT.path) {
+      mail.path(path.peer, memory.bytes, path.packetAt, path.packetBytes, source);
     } else if (verdict === VERDICT.unknown && strangers.mayReport()) {
       scope.postMessage({ type: "unknown", ip: source.bytes.slice(), port: source.port });
     }
@@ -211,16 +222,58 @@ function runRx(setup: WorkerSetup): void {
       writer.flush();
       path.end();
     }
-    if (handshakes.length > 0) {
-      scope.postMessage({ type: "control", datagrams: handshakes });
-      handshakes = [];
-    }
+    mail.post();
     if (path.notify) {
       path.notify = false;
       scope.postMessage({ type: "flags" });
     }
   }
   path.close();
+}
+
+/** What one batch holds for the control thread. */
+class Mail {
+  readonly #shared: SharedState;
+  readonly #worker: number;
+  #control: ControlDatagram[] = [];
+  #path: PathDatagram[] = [];
+
+  constructor(shared: SharedState, worker: number) {
+    this.#shared = shared;
+    this.#worker = worker;
+  }
+
+  /** A handshake or STUN message from anyone: too many are dropped. */
+  control(bytes: Uint8Array, at: number, length: number, source: Source): void {
+    const { atomics } = this.#shared;
+    if (Atomics.add(atomics, HEADER.handshakeQueue, 1) < HANDSHAKE_QUEUE) {
+      this.#control.push(copy(bytes, at, length, source));
+    } else {
+      Atomics.sub(atomics, HEADER.handshakeQueue, 1);
+      this.#shared.drop(this.#worker, DROP_QUEUE_FULL);
+    }
+  }
+
+  /** A message about paths from an authenticated peer. */
+  path(peer: number, bytes: Uint8Array, at: number, length: number, source: Source): void {
+    if (this.#path.length < PATH_QUEUE) {
+      this.#path.push({ peer, ...copy(bytes, at, length, source) });
+    } else this.#shared.drop(this.#worker, DROP_QUEUE_FULL);
+  }
+
+  post(): void {
+    if (this.#control.length > 0) {
+      scope.postMessage({ type: "control", datagrams: this.#control });
+      this.#control = [];
+    }
+    if (this.#path.length === 0) return;
+    scope.postMessage({ type: "path", datagrams: this.#path });
+    this.#path = [];
+  }
+}
+
+function copy(bytes: Uint8Array, at: number, length: number, source: Source): ControlDatagram {
+  return { bytes: bytes.slice(at, at + length), ip: source.bytes.slice(), port: source.port };
 }
 
 /** Limits how often unknown indices are reported. */

@@ -11,6 +11,8 @@ export const FEATURE = {
   pieces: 1,
   /** Messages are sealed with AES-256-GCM instead of ChaCha20-Poly1305. */
   aes256gcm: 2,
+  /** Ends tell each other about paths inside the session (`core/path/messages.ts`). */
+  paths: 4,
 } as const;
 
 /** The names that users switch features off by. */

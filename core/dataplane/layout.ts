@@ -75,7 +75,12 @@ export const PEER = {
   endpointIp: 16,
   /** One word for each tx worker. */
   commands: 32,
-  size: 32 + 4 * MAX_WORKERS,
+  /** A second endpoint that every datagram goes to as well; port 0 for none. Under the same lock. */
+  standbyPort: 64,
+  standbyIp: 72,
+  /** Largest packet to seal for the peer, 0 for the interface's MTU; control thread. */
+  mtu: 68,
+  size: 56 + 4 * MAX_WORKERS,
 } as const;
 
 /** Byte offsets in a keypair. The control thread writes all but the last five. */

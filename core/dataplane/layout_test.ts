@@ -48,6 +48,9 @@ Deno.test("fields of a peer are aligned and apart", () => {
     endpointIp: [16, 4],
     endpointPort: [4, 4],
     commands: [4 * MAX_WORKERS, 4],
+    standbyPort: [4, 4],
+    mtu: [4, 4],
+    standbyIp: [16, 1],
   };
   const names = Object.keys(offsets) as (keyof typeof offsets)[];
   assertDisjoint(names.map((name) => [name, offsets[name], ...widths[name]]), size);

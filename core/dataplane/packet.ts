@@ -31,6 +31,11 @@ export function packetLength(bytes: Uint8Array, at: number, available: number): 
   return total <= available ? total : 0;
 }
 
+/** Whether a payload begins as a message about paths (`core/path/messages.ts`), not as a packet. */
+export function isPathMessage(firstByte: number): boolean {
+  return firstByte > 0 && firstByte < 16;
+}
+
 /** Reads a big-endian word, signed: unsigned ones above 2^31 would be boxed on the heap. */
 export function word(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;

@@ -23,7 +23,8 @@ import {
   RX,
   type SharedState,
 } from "./layout.ts";
-import { IPV4, IPV6, packetLength, routeSource, word } from "./packet.ts";
+import { clampMss } from "./mss.ts";
+import { IPV4, IPV6, isPathMessage, packetLength, routeSource, word } from "./packet.ts";
 import { DATA_HEADER } from "./tx_path.ts";
 
 /** What became of a datagram. */
@@ -32,14 +33,18 @@ export const VERDICT = {
   done: 0,
   /** An IP packet lies at `packetAt`, `packetBytes` long. */
   deliver: 1,
-  /** A handshake message or cookie reply: the control thread's. */
+  /** A handshake message, cookie reply or STUN message: the control thread's. */
   control: 2,
   /** Transport data for an index that is not ours: the control thread may start a handshake. */
   unknown: 3,
+  /** A message about paths lies at `packetAt`, `packetBytes` long, from `peer`. */
+  path: 4,
 } as const;
 
 /** Set in the version nibble of a packet without checksums. */
 const PIECE = 0x80;
+/** Bytes of the shortest STUN message (RFC 8489 section 5). */
+const STUN_HEADER = 20;
 /** Above this a counter is not exact; no honest peer comes near. */
 const MAX_COUNTER = 2 ** 53 - 2 ** 13 - 1;
 
@@ -66,6 +71,8 @@ export class RxPath {
   /** Set by {@link datagram} with the verdict `deliver`. */
   packetAt = 0;
   packetBytes = 0;
+  /** Set with the verdict `path`. */
+  peer = 0;
   /** Whether that packet came without checksums, which only own nodes agree on. */
   isPiece = false;
   /** Whether a flag was raised that the control thread has not been told of. */
@@ -91,6 +98,7 @@ export class RxPath {
 
   /** Opens the datagram at `bytes[at, at + length)` in place and answers a {@link VERDICT}. */
   datagram(bytes: Uint8Array, at: number, length: number, source: Source): number {
+    if (length >= STUN_HEADER && isStunCookie(bytes, at + 4)) return VERDICT.control;
     if (length < DATA_HEADER + TAG || bytes[at + 1] || bytes[at + 2] || bytes[at + 3]) {
       return this.#drop(DROP_MALFORMED);
     }
@@ -122,9 +130,17 @@ export class RxPath {
       if (raiseFlag(this.#shared, peer, FLAG.keypairUsed)) this.notify = true;
     }
     this.#shared.count(this.#worker, peer, length);
-    this.#roam(peer, source);
-    this.isPiece = (words[(keypair + KEYPAIR.features) >> 2]! & FEATURE.pieces) !== 0 &&
-      (bytes[plain]! & PIECE) !== 0 && sealed > TAG;
+    const features = words[(keypair + KEYPAIR.features) >> 2]!;
+    if ((features & FEATURE.paths) === 0) this.#roam(peer, source);
+    else if (sealed > TAG && isPathMessage(bytes[plain]!)) {
+      if (raiseFlag(this.#shared, peer, FLAG.keepaliveReceived)) this.notify = true;
+      this.peer = peer;
+      this.packetAt = plain;
+      this.packetBytes = sealed - TAG;
+      return VERDICT.path;
+    }
+    this.isPiece = (features & FEATURE.pieces) !== 0 && (bytes[plain]! & PIECE) !== 0 &&
+      sealed > TAG;
     if (this.isPiece) bytes[plain] = bytes[plain]! & ~PIECE;
     return this.#judge(peer, bytes, plain, sealed - TAG);
   }
@@ -151,6 +167,8 @@ export class RxPath {
     if (routeSource(this.#routes, bytes, at) !== peer) return this.#drop(DROP_SOURCE);
     // A kernel with forwarding on would otherwise carry a peer's packets into this node's LAN.
     if (!this.#isOwn(bytes, at)) return this.#drop(DROP_NO_ROUTE);
+    const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
+    if (mtu !== 0) clampMss(bytes, at, length, mtu, !this.isPiece);
     this.packetAt = at;
     this.packetBytes = length;
     return VERDICT.deliver;
@@ -215,6 +233,15 @@ export class RxPath {
 
 /** Sets where a peer's datagrams go; any thread. */
 export function writeEndpoint(shared: SharedState, peer: number, source: Source): void {
+  write(shared, peer, source, PEER.endpointIp, PEER.endpointPort);
+}
+
+/** Sets where else a peer's datagrams go; port 0 for nowhere. */
+export function writeStandby(shared: SharedState, peer: number, source: Source): void {
+  write(shared, peer, source, PEER.standbyIp, PEER.standbyPort);
+}
+
+function write(shared: SharedState, peer: number, source: Source, ip: number, port: number): void {
   const at = peerAt(peer);
   const lock = (at + PEER.endpointLock) >> 2;
   let sequence = Atomics.load(shared.atomics, lock);
@@ -222,23 +249,44 @@ export function writeEndpoint(shared: SharedState, peer: number, source: Source)
     (sequence & 1) !== 0 ||
     Atomics.compareExchange(shared.atomics, lock, sequence, sequence + 1) !== sequence
   ) sequence = Atomics.load(shared.atomics, lock);
-  for (let i = 0; i < 16; i++) {
-    shared.bytes[at + PEER.endpointIp + i] = source.bytes[source.at + i]!;
-  }
-  shared.words[(at + PEER.endpointPort) >> 2] = source.port;
+  for (let i = 0; i < 16; i++) shared.bytes[at + ip + i] = source.bytes[source.at + i]!;
+  shared.words[(at + port) >> 2] = source.port;
   Atomics.store(shared.atomics, lock, sequence + 2);
 }
 
 /** Copies where a peer's datagrams go into `into[0, 16)`; returns the port, 0 for nowhere. */
 export function readEndpoint(shared: SharedState, peer: number, into: Uint8Array): number {
+  return read(shared, peer, into, PEER.endpointIp, PEER.endpointPort);
+}
+
+/** Like {@link readEndpoint}, for the second endpoint. */
+export function readStandby(shared: SharedState, peer: number, into: Uint8Array): number {
+  // Rarely set, and then for a moment: most calls end here.
+  if (shared.words[(peerAt(peer) + PEER.standbyPort) >> 2] === 0) return 0;
+  return read(shared, peer, into, PEER.standbyIp, PEER.standbyPort);
+}
+
+function read(
+  shared: SharedState,
+  peer: number,
+  into: Uint8Array,
+  ip: number,
+  port: number,
+): number {
   const at = peerAt(peer);
   const lock = (at + PEER.endpointLock) >> 2;
   for (;;) {
     const sequence = Atomics.load(shared.atomics, lock);
-    for (let i = 0; i < 16; i++) into[i] = shared.bytes[at + PEER.endpointIp + i]!;
-    const port = shared.words[(at + PEER.endpointPort) >> 2]!;
-    if ((sequence & 1) === 0 && Atomics.load(shared.atomics, lock) === sequence) return port;
+    for (let i = 0; i < 16; i++) into[i] = shared.bytes[at + ip + i]!;
+    const found = shared.words[(at + port) >> 2]!;
+    if ((sequence & 1) === 0 && Atomics.load(shared.atomics, lock) === sequence) return found;
   }
+}
+
+/** Whether STUN's magic cookie is there; a WireGuard message has it once in 2^32 times, by index. */
+function isStunCookie(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0x21 && bytes[at + 1] === 0x12 && bytes[at + 2] === 0xa4 &&
+    bytes[at + 3] === 0x42 && bytes[at - 4] !== 4;
 }
 
 /** Reads a little-endian word, signed: unsigned ones above 2^31 would be boxed on the heap. */

@@ -22,7 +22,7 @@ import {
   type SharedState,
   TX,
 } from "./layout.ts";
-import { readEndpoint, writeEndpoint } from "./rx_path.ts";
+import { readEndpoint, readStandby, writeEndpoint, writeStandby } from "./rx_path.ts";
 
 /** What the control thread installs once a handshake is complete. */
 export interface InstalledKeypair {
@@ -133,10 +133,29 @@ export class PeerTable {
     writeEndpoint(this.#shared, peer, { bytes: mapped(parsed.ip), at: 0, port: parsed.port });
   }
 
+  /** Sends a peer's datagrams to `endpoint` as well, or to one place only when it is null. */
+  setStandby(peer: number, endpoint: Endpoint | null): void {
+    const parsed = endpoint === null ? null : parseEndpoint(endpoint);
+    const bytes = parsed ? mapped(parsed.ip) : new Uint8Array(16);
+    writeStandby(this.#shared, peer, { bytes, at: 0, port: parsed?.port ?? 0 });
+  }
+
+  /** Limits the packets that are sealed for a peer; null lifts the limit. */
+  setMtu(peer: number, mtu: number | null): void {
+    Atomics.store(this.#shared.atomics, (peerAt(peer) + PEER.mtu) >> 2, mtu ?? 0);
+  }
+
   /** Where a peer's datagrams go, or null. */
   endpoint(peer: number): Endpoint | null {
     const ip = new Uint8Array(16);
     const port = readEndpoint(this.#shared, peer, ip);
+    return port === 0 ? null : formatEndpoint(unmapped(ip), port);
+  }
+
+  /** Where else they go, or null. */
+  standby(peer: number): Endpoint | null {
+    const ip = new Uint8Array(16);
+    const port = readStandby(this.#shared, peer, ip);
     return port === 0 ? null : formatEndpoint(unmapped(ip), port);
   }
 

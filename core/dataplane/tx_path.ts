@@ -6,7 +6,14 @@
  * @module
  */
 import { DROPS } from "../drops.ts";
-import { GSO_NONE, type Kernel, NEEDS_CHECKSUM, VNET, VNET_BYTES } from "../kernel/kernel.ts";
+import {
+  GSO_NONE,
+  GSO_UDP,
+  type Kernel,
+  NEEDS_CHECKSUM,
+  VNET,
+  VNET_BYTES,
+} from "../kernel/kernel.ts";
 import { type Aead, type AeadKey, TAG } from "./aead.ts";
 import { FEATURE } from "./features.ts";
 import { KeyCache } from "./key_cache.ts";
@@ -25,6 +32,7 @@ import {
   type SharedState,
   TX,
 } from "./layout.ts";
+import { clampMss } from "./mss.ts";
 import { packetLength, routeDestination } from "./packet.ts";
 import { Staging } from "./staging.ts";
 
@@ -38,13 +46,16 @@ export const DATA_TRAILER = 15 + TAG;
  * atomically, so sooner. What is behind the limit is more than workers could take at once.
  */
 const REKEY_AFTER_MESSAGES = 2 ** 31;
-const REJECT_AFTER_MESSAGES = 2 ** 32 - 2 ** 16;
+export const REJECT_AFTER_MESSAGES = 2 ** 32 - 2 ** 16;
 
 const DROP_MALFORMED = DROPS.indexOf("malformed");
 const DROP_NO_ROUTE = DROPS.indexOf("no-route");
 const DROP_NO_SESSION = DROPS.indexOf("no-session");
 const DROP_QUEUE_FULL = DROPS.indexOf("queue-full");
 const DROP_EXPIRED = DROPS.indexOf("expired-key");
+const DROP_TOO_BIG = DROPS.indexOf("too-big");
+/** RFC 8200 section 5. */
+const LEAST_MTU6 = 1280;
 
 /** Takes sealed datagrams; `bytes[at, at + length)` is only valid during the call or its batch. */
 export interface DatagramSink {
@@ -76,6 +87,8 @@ export class TxPath {
   #keypair = 0;
   /** Whether a flag was raised that the control thread has not been told of. */
   notify = false;
+  /** Tells the sender of the packet at `bytes[at, at + length)` that only `mtu` bytes pass. */
+  onTooBig: (bytes: Uint8Array, at: number, length: number, mtu: number) => void = () => {};
 
   /**
    * @param mtu The interface's, in bytes: padding never makes a packet longer than that.
@@ -121,6 +134,7 @@ export class TxPath {
     if (size === 0) return this.#drop(DROP_MALFORMED);
     const peer = routeDestination(this.#routes, bytes, at);
     if (peer < 0) return this.#drop(DROP_NO_ROUTE);
+    if (!this.#fits(peer, bytes, at, size, true)) return;
     if (this.#openSession(peer)) this.#seal(peer, bytes, at, size);
     else this.#stage(peer, bytes.slice(at, at + size));
   }
@@ -146,6 +160,8 @@ export class TxPath {
       const segment = half(bytes, vnet + VNET.gsoSize);
       return this.#cut(peer, cursor, size, segment, limit, hasSession, isPiece);
     }
+    const isComplete = (bytes[vnet]! & NEEDS_CHECKSUM) === 0;
+    if (!this.#fits(peer, bytes, at, size, isComplete)) return cursor;
     if ((bytes[vnet]! & NEEDS_CHECKSUM) !== 0 && !(isPiece && kernel.piece(at, size) !== 0)) {
       const start = half(bytes, vnet + VNET.checksumStart);
       const offset = half(bytes, vnet + VNET.checksumOffset);
@@ -195,6 +211,15 @@ export class TxPath {
     const source = cursor + DATA_HEADER;
     const header = kernel.superHeader(source, length);
     if (header === 0 || size === 0) return this.#refuse(cursor, DROP_MALFORMED);
+    const most = this.#limit(peer, bytes, source);
+    if (header + size > most) {
+      // A stream may be cut finer than its sender asked; datagrams have to stay whole.
+      if (bytes[source - VNET_BYTES + VNET.gsoType] === GSO_UDP) {
+        this.onTooBig(bytes, source, length, most);
+        return this.#refuse(cursor, DROP_TOO_BIG);
+      }
+      size = most - header;
+    }
     const payload = length - header;
     const stride = DATA_HEADER + this.#padded(header + size) + TAG;
     const out = (source + length + 63) & ~63;
@@ -213,6 +238,28 @@ export class TxPath {
       }
     }
     return hasSession ? out + Math.min(total, room) * stride : cursor;
+  }
+
+  /** The largest packet that may go to a peer now. */
+  #limit(peer: number, bytes: Uint8Array, at: number): number {
+    const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
+    if (mtu === 0) return this.#mtu;
+    // No IPv6 sender goes below its least MTU: the datagram is fragmented on its way instead.
+    return bytes[at]! >> 4 === 6 ? Math.max(mtu, LEAST_MTU6) : mtu;
+  }
+
+  /**
+   * Whether a packet is short enough for the path to its peer. One that is too long is answered as
+   * a router would; one that opens a TCP connection is told what fits.
+   */
+  #fits(peer: number, bytes: Uint8Array, at: number, size: number, isComplete: boolean): boolean {
+    const limit = this.#limit(peer, bytes, at);
+    if (limit === this.#mtu) return true;
+    clampMss(bytes, at, size, limit, isComplete);
+    if (size <= limit || !mayNotFragment(bytes, at)) return true;
+    this.onTooBig(bytes, at, size, limit);
+    this.#drop(DROP_TOO_BIG);
+    return false;
   }
 
   /** Finds the session that packets of `peer` may be sealed with now. */
@@ -309,13 +356,23 @@ export class TxPath {
   }
 }
 
+/** Whether a router has to drop the packet rather than fragment it: IPv6, or IPv4 with DF. */
+function mayNotFragment(bytes: Uint8Array, at: number): boolean {
+  return bytes[at]! >> 4 === 6 || (bytes[at + 6]! & 0x40) !== 0;
+}
+
 /** A 16-bit number in the machine's byte order, which is that of the vnet header. */
 function half(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8);
 }
 
 /** Writes a transport header: type 4, receiver index, 64-bit counter, little-endian. */
-function writeHeader(bytes: Uint8Array, at: number, receiver: number, counter: number): void {
+export function writeHeader(
+  bytes: Uint8Array,
+  at: number,
+  receiver: number,
+  counter: number,
+): void {
   bytes[at] = 4;
   bytes[at + 1] = 0;
   bytes[at + 2] = 0;

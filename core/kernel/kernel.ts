@@ -26,6 +26,8 @@ export const VNET = { gsoType: 1, gsoSize: 4, checksumStart: 6, checksumOffset: 
 export const NEEDS_CHECKSUM = 1;
 /** No super-packet. */
 export const GSO_NONE = 0;
+/** UDP datagrams of one size (`VIRTIO_NET_HDR_GSO_UDP_L4`). */
+export const GSO_UDP = 5;
 /** Bytes of scratch memory that an instance needs. */
 export const SCRATCH_BYTES = 65_536;
 /** Bytes of a row of {@link Kernel.sealBatch}: at, length, counter (two words), verdict. */

@@ -77,7 +77,13 @@ export type DeviceEvent =
   | { readonly type: "roamed"; readonly peer: PeerSlot; readonly endpoint: Endpoint };
 
 export type DeviceEffect =
-  | { readonly type: "transmit"; readonly to: Endpoint; readonly bytes: Uint8Array }
+  /** `to` may name a path that is no UDP endpoint (`core/path/address.ts`); it then needs `peer`. */
+  | {
+    readonly type: "transmit";
+    readonly to: Endpoint;
+    readonly bytes: Uint8Array;
+    readonly peer?: PeerSlot;
+  }
   /** Opens from here on; with role `current` it also seals. */
   | { readonly type: "install-keypair"; readonly keypair: Keypair }
   /** Seal with this one from here on; also repeated when the data plane seems to have lost it. */

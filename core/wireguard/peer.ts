@@ -256,7 +256,7 @@ export class Peer {
     const keypair = { ...facts, ...response.keys, remoteIndex: initiation.sender };
     effects.push(this.#installation(keypair));
     effects.push(...this.#proved(from, now));
-    effects.push({ type: "transmit", to: from, bytes: response.bytes });
+    effects.push({ type: "transmit", peer: this.slot, to: from, bytes: response.bytes });
     this.#timers.anythingReceived(now);
     return effects;
   }
@@ -379,7 +379,7 @@ export class Peer {
   #sendTo(pending: Pending, endpoints: readonly Endpoint[]): DeviceEffect[] {
     return endpoints.map((to) => {
       pending.tried.add(to);
-      return { type: "transmit", to, bytes: pending.bytes };
+      return { type: "transmit", peer: this.slot, to, bytes: pending.bytes };
     });
   }
 

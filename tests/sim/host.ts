@@ -16,6 +16,7 @@ import { SharedState } from "../../core/dataplane/layout.ts";
 import { RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
 import { mapped, PeerTable } from "../../core/dataplane/table.ts";
 import { DATA_HEADER, DATA_TRAILER, TxPath } from "../../core/dataplane/tx_path.ts";
+import { Sealer } from "../../core/dataplane/sealer.ts";
 import { Zone } from "../../core/dns/zone.ts";
 import type { Identity } from "../../core/identity/keys.ts";
 import { formatCredential, type JoinToken } from "../../core/identity/token.ts";
@@ -28,6 +29,9 @@ import {
 } from "../../core/ip.ts";
 import { NEVER } from "../../core/machine.ts";
 import { type NodeEffect, NodeMachine } from "../../core/node.ts";
+import { PathAgent } from "../../core/path/agent.ts";
+import { decodePathMessage, encodePathMessage } from "../../core/path/messages.ts";
+import { FEATURE } from "../../core/dataplane/features.ts";
 import { Device } from "../../core/wireguard/device.ts";
 import { TimestampSource } from "../../core/wireguard/tai64n.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -65,6 +69,7 @@ interface Running {
   readonly bridge: DataPlaneBridge;
   readonly tx: TxPath;
   readonly rx: RxPath;
+  readonly sealer: Sealer;
 }
 
 /** One machine. */
@@ -172,7 +177,9 @@ export class Host {
         this.#disk.watermark = timestamps.watermark;
         return stamp;
       },
+      features: FEATURE.paths,
     });
+    const paths = new PathAgent({ mtu: MTU, isUsable: () => true, seed: world.random.uint32() });
     const control = new ControlClient({
       identity,
       urls: ["wss://c:8443/api/v1/control"],
@@ -188,15 +195,17 @@ export class Host {
       ...(this.#disk.netmap ? { netmap: this.#disk.netmap } : {}),
     });
     const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
-      const to = table.endpoint(peer);
-      if (to) network.send(this.endpoint, to, bytes.subarray(at, at + length));
+      for (const to of [table.endpoint(peer), table.standby(peer)]) {
+        if (to) network.send(this.endpoint, to, bytes.subarray(at, at + length));
+      }
     };
     this.#running = {
-      node: new NodeMachine({ id: identity.peerId, device, control, staticPeers: [] }),
+      node: new NodeMachine({ id: identity.peerId, device, control, paths, staticPeers: [] }),
       table,
       bridge: new DataPlaneBridge(table),
       tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
       rx: new RxPath(memory, nobleAead),
+      sealer: new Sealer(memory, nobleAead),
     };
     this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
     network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
@@ -266,6 +275,11 @@ export class Host {
     } else if (verdict === VERDICT.control) {
       const event = { type: "datagram", from, bytes, underLoad: false } as const;
       this.#turn(node.handle({ type: "device", event }, now));
+    } else if (verdict === VERDICT.path) {
+      const payload = bytes.subarray(rx.packetAt, rx.packetAt + rx.packetBytes);
+      const message = decodePathMessage(payload);
+      const event = { type: "message", peer: rx.peer, from, message: message! } as const;
+      if (message) this.#turn(node.handle({ type: "path", event }, now));
     } else if (verdict === VERDICT.unknown) {
       const event = { type: "unknown-index", from } as const;
       this.#turn(node.handle({ type: "device", event }, now));
@@ -325,6 +339,17 @@ export class Host {
       case "transmit":
         network.send(this.endpoint, effect.to, effect.bytes);
         return false;
+      case "send-path-message": {
+        const payload = encodePathMessage(effect.message, effect.size);
+        const datagram = this.#running!.sealer.seal(effect.peer, payload);
+        if (datagram) network.send(this.endpoint, effect.to, datagram);
+        return false;
+      }
+      case "use-path":
+        table.setEndpoint(effect.peer, effect.path);
+        table.setStandby(effect.peer, effect.standby);
+        table.setMtu(effect.peer, effect.mtu);
+        return true;
       case "session-down":
         return table.dropStaged(effect.peer);
       case "peer-added":

@@ -4,7 +4,7 @@
  * @module
  */
 import { MAX_PEERS, type SharedState } from "../../dataplane/layout.ts";
-import { readEndpoint } from "../../dataplane/rx_path.ts";
+import { readEndpoint, readStandby } from "../../dataplane/rx_path.ts";
 import type { DatagramSink } from "../../dataplane/tx_path.ts";
 import { DROPS } from "../../drops.ts";
 import { ERRNO, libc, POLLOUT } from "./libc.ts";
@@ -93,8 +93,14 @@ export class UdpSender implements DatagramSink {
     if (count === 0) return;
     this.#count = 0;
     this.#hasWaited = false;
+    this.#sendAll(count);
+    this.#sendCopies(count);
+  }
+
+  #sendAll(count: number): void {
     for (let i = 0; i < count; i++) {
-      this.#write(i, this.#peer[i]!, this.#at[i]!, this.#total[i]!, this.#size[i]!);
+      const port = readEndpoint(this.#options.shared, this.#peer[i]!, this.#ip);
+      this.#write(i, port, this.#at[i]!, this.#total[i]!, this.#size[i]!);
     }
     for (let sent = 0; sent < count;) {
       sent += this.#submit(sent, count);
@@ -108,6 +114,22 @@ export class UdpSender implements DatagramSink {
       this.#drop();
       sent++;
     }
+  }
+
+  /** Sends the same to the second endpoint of peers that have one, without insisting. */
+  #sendCopies(count: number): void {
+    let queued = 0;
+    for (let i = 0; i < count; i++) {
+      const port = readStandby(this.#options.shared, this.#peer[i]!, this.#ip);
+      if (port === 0) continue;
+      const end = this.#at[i]! + this.#total[i]!;
+      for (let at = this.#at[i]!; at < end; at += this.#size[i]!) {
+        const length = Math.min(this.#size[i]!, end - at);
+        this.#write(queued++, port, at, length, length);
+        if (queued === MESSAGES) queued = this.#submitAll(queued);
+      }
+    }
+    if (queued > 0) this.#submitAll(queued);
   }
 
   #drop(): void {
@@ -137,9 +159,10 @@ export class UdpSender implements DatagramSink {
     let queued = 0;
     for (let i = first; i < count; i++) {
       const end = this.#at[i]! + this.#total[i]!;
+      const port = readEndpoint(this.#options.shared, this.#peer[i]!, this.#ip);
       for (let at = this.#at[i]!; at < end; at += this.#size[i]!) {
         const length = Math.min(this.#size[i]!, end - at);
-        this.#write(queued++, this.#peer[i]!, at, length, length);
+        this.#write(queued++, port, at, length, length);
         if (queued === MESSAGES) queued = this.#submitAll(queued);
       }
     }
@@ -174,11 +197,10 @@ export class UdpSender implements DatagramSink {
     return next - first;
   }
 
-  /** Writes the headers of one message of `total` bytes in datagrams of `size`. */
-  #write(index: number, peer: number, from: number, total: number, size: number): void {
+  /** Writes the headers of one message of `total` bytes in datagrams of `size` to {@link #ip}. */
+  #write(index: number, port: number, from: number, total: number, size: number): void {
     const { words, view, address } = this.#headers;
     const { memory, socket } = this.#options;
-    const port = readEndpoint(this.#options.shared, peer, this.#ip);
     const nameAt = MESSAGES * (MMSGHDR + IOVEC + CMSG) + index * NAME;
     const iov = MESSAGES * MMSGHDR + index * IOVEC;
     const at = index * MMSGHDR;

@@ -1,0 +1,159 @@
+/**
+ * The sockets behind the relay hub: turns WebSockets into its events and its effects into frames.
+ * It decides nothing about them.
+ * @module
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+// @ts-types="@types/ws"
+import { type WebSocket, WebSocketServer } from "ws";
+import { type Millis, NEVER } from "../core/machine.ts";
+import type { Random } from "../core/random.ts";
+import { MAX_FRAME_BYTES } from "../transports/relay/frames.ts";
+import {
+  type ConnectionId,
+  type RelayCounts,
+  type RelayEffect,
+  type RelayEvent,
+  RelayHub,
+} from "../transports/relay/hub.ts";
+import { decline, remoteIp } from "./control_sockets.ts";
+import type { ModelEvent } from "./model/apply.ts";
+import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
+import type { Registry } from "./model/registry.ts";
+
+/** Connections at once, greeted or not. */
+const MAX_CONNECTIONS = 16_384;
+/** Upgrades of one source: a whole site may come back behind one address at once. */
+const UPGRADE_LIMIT = { burst: 500, perSecond: 50, capacity: 8192 };
+/** A client that is being closed has so long to agree. */
+const CLOSE_WITHIN_MS = 2_000;
+
+/** A frame comes in one piece: pieces of a few bytes would each keep a whole read buffer. */
+const SERVER_OPTIONS = {
+  noServer: true,
+  perMessageDeflate: false,
+  maxPayload: MAX_FRAME_BYTES,
+  maxFragments: 1,
+  maxBufferedChunks: 256,
+  closeTimeout: CLOSE_WITHIN_MS,
+} as const;
+
+/** All relay connections of a coordinator. */
+export class RelaySockets {
+  readonly #hub: RelayHub;
+  readonly #clock: () => Millis;
+  readonly #limiter = new RateLimiter(UPGRADE_LIMIT);
+  readonly #sockets = new Map<ConnectionId, WebSocket>();
+  readonly #server = new WebSocketServer(SERVER_OPTIONS);
+  #next = 1;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What the timer waits for. */
+  #wakeAt: Millis = NEVER;
+  #isClosed = false;
+
+  constructor(hub: RelayHub, clock: () => Millis) {
+    this.#hub = hub;
+    this.#clock = clock;
+  }
+
+  /** The relay of a mesh. */
+  static of(
+    registry: Registry,
+    { random, clock }: { readonly random: Random; readonly clock: () => Millis },
+  ): RelaySockets {
+    const identityOf = (peer: string) => registry.state.nodes.get(peer)?.identity ?? null;
+    return new RelaySockets(new RelayHub({ identityOf, random }), clock);
+  }
+
+  get counts(): RelayCounts {
+    return this.#hub.counts;
+  }
+
+  /** What all sockets together hold, handed over but not written. */
+  get unwrittenBytes(): number {
+    return [...this.#sockets.values()].reduce((sum, socket) => sum + socket.bufferedAmount, 0);
+  }
+
+  /** Takes a request to upgrade at the relay's path. */
+  accept(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+    if (!this.#limiter.take(sourceKey(remoteIp(request)), this.#clock())) {
+      return decline(socket, "429 Too Many Requests");
+    }
+    if (this.#isClosed || this.#sockets.size >= MAX_CONNECTIONS) {
+      return decline(socket, "503 Service Unavailable");
+    }
+    this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws));
+  }
+
+  /** The model changed: who left the mesh is cut off. */
+  publish(events: readonly ModelEvent[]): void {
+    for (const event of events) {
+      if (event.type === "node-left") this.#handle({ type: "left", peer: event.id });
+    }
+  }
+
+  /** Ends every connection. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    const ended = [...this.#sockets.values()].map((socket) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      socket.once("close", () => resolve());
+      socket.terminate();
+      return promise;
+    });
+    await Promise.all(ended);
+    this.#server.close();
+  }
+
+  #open(socket: WebSocket): void {
+    const connection = this.#next++;
+    this.#sockets.set(connection, socket);
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) this.#handle({ type: "frame", connection, frame: data as Uint8Array });
+      else this.#handle({ type: "text", connection, text: data.toString() });
+    });
+    // A broken socket also emits "close", which is where it ends.
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#sockets.delete(connection);
+      this.#handle({ type: "close", connection });
+    });
+    this.#handle({ type: "connect", connection });
+  }
+
+  #handle(event: RelayEvent): void {
+    if (this.#isClosed) return;
+    for (const effect of this.#hub.handle(event, this.#clock())) this.#perform(effect);
+    if (this.#hub.deadline < this.#wakeAt) this.#arm();
+  }
+
+  #perform(effect: RelayEffect): void {
+    const { connection } = effect;
+    const socket = this.#sockets.get(connection);
+    if (!socket) return;
+    switch (effect.type) {
+      case "text":
+        return socket.send(JSON.stringify(effect.text));
+      case "frame": {
+        const { frame } = effect;
+        return socket.send(frame, () => this.#handle({ type: "written", connection, frame }));
+      }
+      case "close":
+        return socket.close();
+    }
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    this.#wakeAt = this.#hub.deadline;
+    if (this.#wakeAt === NEVER) return;
+    const delay = Math.ceil(Math.max(0, this.#wakeAt - this.#clock()));
+    this.#timer = setTimeout(() => {
+      // The deadline may have moved on; it is armed again then.
+      this.#wakeAt = NEVER;
+      this.#handle({ type: "tick" });
+    }, delay);
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * What carries datagrams beside the node's UDP socket, put together: links, other nodes.
+ * @module
+ */
+import { fromBase64Url } from "../bytes.ts";
+import { errorMessage } from "../errors.ts";
+import { peerIdOf } from "../identity/keys.ts";
+import type { PeerId } from "../ids.ts";
+import { formatEndpoint, type Ip, parseEndpoint } from "../ip.ts";
+import type { Link, LinkEvents } from "../link.ts";
+import type { Millis } from "../machine.ts";
+import type { NodeMachine } from "../node.ts";
+import type { PathEffect, PathEvent } from "../path/agent.ts";
+import { kindOf } from "../path/address.ts";
+import type { Readiness } from "../platform/linux/readiness.ts";
+import type { Random } from "../random.ts";
+import type { NetcheckReport } from "./api_types.ts";
+import { ExtraSockets } from "./extra_sockets.ts";
+import type { Log } from "./log.ts";
+import { NodeRelay } from "./node_relay.ts";
+import type { PathShell } from "./path_shell.ts";
+import { systemRandom } from "./system_random.ts";
+
+/** What links are made with. */
+export interface LinkWiring {
+  /** Takes the name of the link that speaks. */
+  readonly events: (name: string) => LinkEvents;
+  /** ed25519, 32 bytes; null for who is no member. */
+  readonly publicKeyOf: (peer: PeerId) => Uint8Array | null;
+  /** The member with that key, or null. */
+  readonly peerOf: (publicKey: Uint8Array) => PeerId | null;
+  readonly clock: () => Millis;
+  readonly random: Random;
+}
+
+/** A link that can say how it is. */
+export interface ReportingLink extends Link {
+  readonly rttMs?: number | null;
+  readonly problem?: string | null;
+  /** TCP port that it listens on. */
+  readonly port?: number;
+}
+
+export interface CarriersOptions {
+  readonly node: NodeMachine;
+  readonly paths: PathShell;
+  readonly readiness: Readiness;
+  /** This node's mesh address, IPv4. */
+  readonly address: Ip;
+  readonly relays: boolean;
+  readonly openLinks: (wiring: LinkWiring) => readonly ReportingLink[];
+  readonly clock: () => Millis;
+  readonly emit: (event: PathEvent) => void;
+  readonly log: Log;
+}
+
+/** See the module's doc. */
+export class Carriers {
+  readonly #options: CarriersOptions;
+  readonly #links: readonly ReportingLink[];
+  readonly #sockets: ExtraSockets;
+  #nodeRelay: NodeRelay | null = null;
+
+  constructor(options: CarriersOptions) {
+    this.#options = options;
+    const { paths, clock, readiness } = options;
+    this.#sockets = new ExtraSockets(readiness, paths.inbound.bind(paths));
+    paths.addCarrier("socket", this.#sockets);
+    this.#links = options.openLinks({
+      events: (name) => this.#events(name),
+      publicKeyOf: (peer) => this.#keyOf(peer),
+      peerOf: (key) => {
+        const id = peerIdOf(key);
+        const known = this.#keyOf(id);
+        return known !== null && known.every((byte, i) => byte === key[i]) ? id : null;
+      },
+      clock,
+      random: systemRandom,
+    });
+    for (const link of this.#links) {
+      paths.addCarrier(link.name, { send: (_to, peer, train) => link.send(peer, train) });
+    }
+  }
+
+  /** TCP port of the SSH link, 0 for none. */
+  get sshPort(): number {
+    return this.#links.find(({ kind }) => kind === "ssh")?.port ?? 0;
+  }
+
+  /** The links through coordinators, for users. */
+  get relays(): NetcheckReport["relays"] {
+    return this.#links.filter(({ kind }) => kind === "relay").map((link) => ({
+      name: link.name.replace(/^relay:/, ""),
+      isUp: link.problem === null,
+      rttMs: link.rttMs ?? null,
+      lastError: link.problem ?? null,
+    }));
+  }
+
+  /** Opens what needs the mesh interface. */
+  start(): void {
+    const { node, paths, address, relays, log } = this.#options;
+    const memberAt = (ip: Ip) =>
+      [...node.peers.values()].find(({ addresses }) => addresses.includes(ip))?.id ?? null;
+    const addressOf = (id: PeerId) =>
+      node.peers.get(node.slotOf(id) ?? -1)?.addresses.find((ip) => !ip.includes(":")) ?? null;
+    try {
+      this.#nodeRelay = new NodeRelay({
+        address,
+        relays: () => relays,
+        addressOf,
+        memberAt,
+        isRelay: (id) => node.meshPeer(id)?.links.relays === true,
+        received: paths.inbound.bind(paths),
+      });
+      paths.addCarrier("node", this.#nodeRelay);
+    } catch (error) {
+      log("warn", "Cannot use other nodes as relays", { why: errorMessage(error) });
+    }
+  }
+
+  /** Follows what the agent decided: a link that dials is used where there is nothing better. */
+  perform(effect: PathEffect): void {
+    switch (effect.type) {
+      case "want-link":
+        return this.#dial(effect.peer);
+      case "open-sockets": {
+        const { peer, count } = effect;
+        const id = this.#options.node.peers.get(peer)?.id;
+        const sockets = id ? this.#sockets.open(id, count) : [];
+        return this.#options.emit({ type: "sockets", peer, sockets });
+      }
+      case "close-sockets":
+        return this.#sockets.close(effect.sockets);
+      case "use-path": {
+        const id = this.#options.node.peers.get(effect.peer)?.id;
+        const isDirect = kindOf(effect.path) === "udp" && effect.standby === null;
+        if (id && isDirect) this.#ssh()?.dial(id, []);
+      }
+    }
+  }
+
+  /** The machine changed networks or woke up. */
+  reconnect(): void {
+    for (const link of this.#links) link.reconnect();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#links.map((link) => link.close()));
+    await this.#nodeRelay?.close();
+    await this.#sockets.shutdown();
+  }
+
+  #ssh(): Link | undefined {
+    return this.#links.find(({ kind }) => kind === "ssh");
+  }
+
+  #dial(peer: number): void {
+    const { node } = this.#options;
+    const id = node.peers.get(peer)?.id;
+    const mesh = id ? node.meshPeer(id) : undefined;
+    if (!id || !mesh || mesh.links.sshPort === 0) return;
+    const addresses = new Set(mesh.endpoints.flatMap((text) => parseEndpoint(text)?.ip ?? []));
+    const endpoints = [...addresses].map((ip) => formatEndpoint(ip, mesh.links.sshPort));
+    this.#ssh()?.dial(id, endpoints);
+  }
+
+  #events(name: string): LinkEvents {
+    const { node, paths, emit } = this.#options;
+    return {
+      received: (id, train) => paths.inbound(name, id, train),
+      changed: (id, isUp, why) => {
+        const peer = id === null ? null : node.slotOf(id) ?? null;
+        if (id === null || peer !== null) emit({ type: "link", path: name, peer, isUp, why });
+      },
+    };
+  }
+
+  #keyOf(peer: PeerId): Uint8Array | null {
+    const signer = this.#options.node.meshPeer(peer)?.signed.signer;
+    return signer === undefined ? null : fromBase64Url(signer);
+  }
+}

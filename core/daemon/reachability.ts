@@ -1,0 +1,174 @@
+/**
+ * Where may this node be reached, and what is between it and the internet? Brings together its own
+ * addresses, what STUN and peers see of it, and what the router was asked for; notices when the
+ * network changes or the machine wakes up.
+ * @module
+ */
+import type { NodeLinks } from "../control/messages.ts";
+import { MAX_ENDPOINTS } from "../control/messages.ts";
+import { type Endpoint, formatEndpoint, type Ip, parseEndpoint } from "../ip.ts";
+import { type Millis, NEVER } from "../machine.ts";
+import type { NodeEvent } from "../node.ts";
+import { describeNat } from "../path/nat.ts";
+import { NatDiscovery } from "../path/nat_discovery.ts";
+import type { Random } from "../random.ts";
+import { isLoopback } from "../control/candidates.ts";
+import type { NetcheckReport, PortMapReport } from "./api_types.ts";
+import { localEndpoints } from "./endpoints.ts";
+import type { Log } from "./log.ts";
+
+/** Asks the router for a port. */
+export interface PortMapper {
+  readonly report: PortMapReport;
+  networkChanged(): void;
+  close(): Promise<void>;
+}
+
+export interface ReachabilityOptions {
+  readonly clock: () => Millis;
+  readonly random: Random;
+  readonly udpPort: number;
+  readonly interfaceName: string;
+  readonly links: () => NodeLinks;
+  /** Sends from the node's UDP socket. */
+  readonly transmit: (to: Endpoint, bytes: Uint8Array) => void;
+  readonly emit: (event: NodeEvent) => void;
+  /** Opens the port mapper; null where users do not want it. */
+  readonly openPortMapper: ((onChange: () => void) => PortMapper) | null;
+  readonly log: Log;
+}
+
+/** Endpoints that peers saw this node at, newest first, beyond what STUN says. */
+const MAX_OBSERVED = 2;
+/** Events of the network that come together are one change. */
+const SETTLE_MS = 100;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+/** See the module's doc. */
+export class Reachability {
+  readonly #options: ReachabilityOptions;
+  readonly #nat: NatDiscovery;
+  readonly #portMapper: PortMapper | null;
+  #local: readonly Endpoint[] = [];
+  #observed: readonly Endpoint[] = [];
+  #stun: readonly Endpoint[] = [];
+  #told = "";
+  #timer: Timer | undefined;
+  #settleTimer: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: ReachabilityOptions) {
+    this.#options = options;
+    this.#nat = new NatDiscovery({ random: options.random });
+    this.#portMapper = options.openPortMapper?.(() => this.#tell()) ?? null;
+  }
+
+  /** Begins; what is found out is told from here on. */
+  start(): void {
+    this.#local = this.#addresses();
+    this.#tell();
+  }
+
+  get report(): Omit<NetcheckReport, "relays"> {
+    return {
+      local: this.#local,
+      nat: this.#nat.report,
+      natText: describeNat(this.#nat.report),
+      portMap: this.#portMapper?.report ?? null,
+      observed: this.#observed,
+      links: this.#options.links(),
+    };
+  }
+
+  /** The coordinator's address and STUN ports, once they are known. */
+  setStun(ip: Ip | null, ports: readonly number[]): void {
+    // From this machine itself a coordinator sees nothing of a NAT.
+    const isUseful = ip !== null && !isLoopback(ip);
+    const servers = isUseful ? ports.map((port) => formatEndpoint(ip, port)) : [];
+    if (servers.join() === this.#stun.join()) return;
+    this.#stun = servers;
+    this.#discover();
+  }
+
+  /** Takes a STUN message that came to the node's socket. */
+  datagram(from: Endpoint, bytes: Uint8Array): void {
+    this.#run({ type: "datagram", from, bytes });
+  }
+
+  /** A peer saw this node there. */
+  observed(endpoint: Endpoint): void {
+    if (this.#observed.includes(endpoint)) return;
+    this.#observed = [endpoint, ...this.#observed].slice(0, MAX_OBSERVED);
+    this.#tell();
+  }
+
+  /** Something about the network is other than before; `why` is for the log. */
+  networkChanged(why: string): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#settleTimer);
+    this.#settleTimer = setTimeout(() => this.#settle(why), SETTLE_MS);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#settleTimer);
+    await this.#portMapper?.close();
+  }
+
+  #settle(why: string): void {
+    const { emit, log } = this.#options;
+    log("info", "The network changed", { why });
+    this.#local = this.#addresses();
+    this.#observed = [];
+    this.#tell();
+    emit({ type: "path", event: { type: "network-changed" } });
+    this.#portMapper?.networkChanged();
+    this.#discover();
+  }
+
+  #addresses(): Endpoint[] {
+    const { interfaceName, udpPort } = this.#options;
+    return localEndpoints(Deno.networkInterfaces(), interfaceName, udpPort);
+  }
+
+  #discover(): void {
+    this.#run({ type: "start", servers: [{ endpoints: this.#stun }], local: this.#local });
+  }
+
+  #run(event: Parameters<NatDiscovery["handle"]>[0]): void {
+    if (this.#isClosed) return;
+    const { clock, transmit } = this.#options;
+    for (const effect of this.#nat.handle(event, clock())) {
+      if (effect.type === "transmit") transmit(effect.to, effect.bytes);
+      else this.#tell();
+    }
+    clearTimeout(this.#timer);
+    const { deadline } = this.#nat;
+    if (deadline === NEVER) return;
+    const delay = Math.max(0, Math.ceil(deadline - clock()));
+    this.#timer = setTimeout(() => this.#run({ type: "tick" }), delay);
+  }
+
+  /** Tells coordinator and peers where this node is, if that is news. */
+  #tell(): void {
+    const { udpPort, links, emit } = this.#options;
+    const nat = this.#nat.report;
+    const external = this.#portMapper?.report.external ?? null;
+    const all = [
+      ...(external === null ? [] : [external]),
+      ...this.#local,
+      ...nat.mapped,
+      ...this.#observed,
+    ];
+    const isPossible = (endpoint: Endpoint) => !isLoopback(parseEndpoint(endpoint)?.ip ?? "::1");
+    const endpoints = [...new Set(all)].filter(isPossible).slice(0, MAX_ENDPOINTS);
+    const told = JSON.stringify([endpoints, nat, links()]);
+    if (told === this.#told) return;
+    this.#told = told;
+    const event = { type: "set-endpoints", endpoints, udpPort, links: links() } as const;
+    emit({ type: "control", event });
+    emit({ type: "path", event: { type: "offer", offer: { endpoints, nat } } });
+  }
+}

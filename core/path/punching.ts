@@ -1,0 +1,132 @@
+/**
+ * When does a search through two NATs begin, and when does it end? `punch.ts` does the searching.
+ * @module
+ */
+import { parseEndpoint } from "../ip.ts";
+import type { Millis } from "../machine.ts";
+import type { PeerSlot } from "../wireguard/events.ts";
+import { extraSocket } from "./address.ts";
+import { type PathEffect, sending } from "./events.ts";
+import type { Offer, PathMessage } from "./messages.ts";
+import { canBeDirect, type NatReport } from "./nat.ts";
+import { hasDirect, type PeerState } from "./peer_state.ts";
+import { Punch, type PunchEffect } from "./punch.ts";
+
+/** Pings in a row that the path in use loses when a router is in distress. */
+const DISTRESS_FAILURES = 3;
+
+/** The node's one search; see the module's doc. */
+export class Punching {
+  readonly #punch: Punch;
+  readonly #peers: ReadonlyMap<PeerSlot, PeerState>;
+  readonly #number: () => number;
+  #offer: Offer | null = null;
+
+  /** @param number Gives numbers of pings. */
+  constructor(seed: number, peers: ReadonlyMap<PeerSlot, PeerState>, number: () => number) {
+    this.#punch = new Punch(seed);
+    this.#peers = peers;
+    this.#number = number;
+  }
+
+  get deadline(): Millis {
+    return this.#punch.deadline;
+  }
+
+  /** Traffic goes to a peer: where nothing simpler will do, begins, if this end is the one to. */
+  consider(
+    peer: PeerSlot,
+    state: PeerState,
+    offer: Offer | null,
+    now: Millis,
+    effects: PathEffect[],
+  ): void {
+    this.#offer = offer;
+    const { paths, offered } = state;
+    if (hasDirect(paths) || !paths.hasSession) return;
+    if (paths.preference.exclude.includes("udp")) return;
+    // The simpler ways get their time first.
+    const hasTried = [...paths.paths.values()].some(({ state }) => state === "failed");
+    if (!hasTried || !isOpener(offer?.nat ?? null, offered?.nat ?? null)) return;
+    if (this.#punch.mayStart(peer, now)) this.#perform(this.#punch.open(peer, now), effects);
+  }
+
+  /** The sockets that were asked for are there. */
+  opened(sockets: readonly number[], state: PeerState, now: Millis, effects: PathEffect[]): void {
+    const endpoint = state.offered?.nat?.mapped[0];
+    if (endpoint) this.#perform(this.#punch.opened(sockets, endpoint, now), effects);
+    else effects.push({ type: "close-sockets", sockets });
+  }
+
+  /** The peer has sockets open. */
+  asked(
+    peer: PeerSlot,
+    { offered, paths }: PeerState,
+    { port, delta }: PathMessage & { type: "punch" },
+    now: Millis,
+    effects: PathEffect[],
+  ): void {
+    const ip = parseEndpoint(offered?.nat?.mapped[0] ?? "")?.ip;
+    if (!ip || hasDirect(paths) || !this.#punch.mayStart(peer, now)) return;
+    this.#perform(this.#punch.search(peer, ip, port, delta, now), effects);
+  }
+
+  /** Goes on with a search, and ends it when it has found a way or does harm. */
+  watch(now: Millis, effects: PathEffect[]): void {
+    const { peer } = this.#punch;
+    if (peer === null) return;
+    const paths = this.#peers.get(peer)?.paths;
+    if (paths && !hasDirect(paths)) {
+      const relayed = paths.current === null ? undefined : paths.paths.get(paths.current);
+      // A router in distress drops what goes through it.
+      const isInDistress = (relayed?.failures ?? 0) >= DISTRESS_FAILURES;
+      return this.#perform(isInDistress ? this.#punch.end(null) : this.#punch.tick(now), effects);
+    }
+    this.#punch.succeeded(peer);
+    const winner = paths?.current ? extraSocket(paths.current)?.socket ?? null : null;
+    this.#perform(this.#punch.end(winner), effects);
+  }
+
+  #perform(punch: readonly PunchEffect[], effects: PathEffect[]): void {
+    for (const effect of punch) {
+      switch (effect.type) {
+        case "punch":
+          effects.push(sending(effect.peer, effect.to, { type: "ping", number: this.#number() }));
+          break;
+        case "tell":
+          this.#tell(effect.peer, effects);
+          break;
+        case "close-sockets":
+          this.#forget(effect.sockets);
+          effects.push(effect);
+          break;
+        case "open-sockets":
+          effects.push(effect);
+      }
+    }
+  }
+
+  #tell(peer: PeerSlot, effects: PathEffect[]): void {
+    const nat = this.#offer?.nat;
+    const port = parseEndpoint(nat?.mapped[0] ?? "")?.port ?? 0;
+    const to = this.#peers.get(peer)?.paths.current;
+    const message = { type: "punch", port, delta: nat?.portDelta ?? 0 } as const;
+    if (to) effects.push(sending(peer, to, message));
+  }
+
+  /** Paths from sockets that are closed are none. */
+  #forget(sockets: readonly number[]): void {
+    for (const { paths } of this.#peers.values()) {
+      for (const address of [...paths.paths.keys()]) {
+        const extra = extraSocket(address);
+        if (extra && sockets.includes(extra.socket)) paths.forget(address);
+      }
+    }
+  }
+}
+
+/** Whether this end is the one whose ports nobody can know, and a search may help. */
+function isOpener(own: NatReport | null, peer: NatReport | null): boolean {
+  if (!own || !peer || canBeDirect(own, peer) !== "birthday") return false;
+  return own.mapping !== "endpoint-independent";
+}

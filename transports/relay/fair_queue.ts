@@ -1,0 +1,247 @@
+/**
+ * Which frame does a relay's destination get next, and which are dropped? One queue per destination.
+ *
+ * Each source has a sub-queue. They are served by deficit round robin over bytes (RFC 8290 section
+ * 3.3 without its list of new flows), so that who floods takes nothing from the others. Each
+ * sub-queue is managed by CoDel (RFC 8289): what stays above {@link CODEL_TARGET_MS} for
+ * {@link CODEL_INTERVAL_MS} loses frames at its head, so that the TCP inside of the tunnel slows
+ * down before the delay grows. A sub-queue that ran empty is forgotten with its CoDel state; only
+ * the memory of the last dropping state is lost by that.
+ *
+ * Caps bound the memory: of a sub-queue, a destination, a source over all destinations, and the
+ * whole relay.
+ * @module
+ */
+import type { Millis } from "../../core/machine.ts";
+
+/** Sojourn time that is fine for ever (RFC 8289 section 4.3; wider here, behind a TCP connection). */
+export const CODEL_TARGET_MS = 20;
+/** A sojourn time above the target for so long is a standing queue (RFC 8289 section 4.3). */
+export const CODEL_INTERVAL_MS = 100;
+/** What waited so long is worth nothing to anybody, e.g. when a machine wakes up and reads on. */
+export const MAX_SOJOURN_MS = 1_000;
+/** Most that one source may have in one queue. */
+export const MAX_FLOW_BYTES = 1 << 20;
+/** Most that one destination may have waiting. */
+export const MAX_QUEUE_BYTES = 8 << 20;
+/** Most that one source may have waiting over all destinations. */
+export const MAX_SOURCE_BYTES = 8 << 20;
+/** Most that waits in the whole relay. */
+export const MAX_POOL_BYTES = 512 << 20;
+/** What a frame counts beside its length: the objects around it, its headers below. */
+export const FRAME_COST_BYTES = 256;
+
+/** What a source may send per turn; a longer frame is paid off over several turns. */
+const QUANTUM_BYTES = 16_384;
+/** A queue that is full loses so much of its longest sub-queue at once: finding it is a scan. */
+const OVERFLOW_BYTES = 65_536;
+/** A dropping state that ended so recently is taken up where it was (RFC 8289 section 5.5). */
+const RESUME_WITHIN_MS = 16 * CODEL_INTERVAL_MS;
+/** Taken items that may stand at the front of a sub-queue's array. */
+const MAX_TAKEN = 64;
+
+/** Why a frame that was queued, or was to be, went no further. */
+export type QueueDrop = "sojourn" | "source-full" | "destination-full" | "relay-full";
+
+/** Whoever has bytes waiting; the queues keep the count. */
+export interface Account {
+  queuedBytes: number;
+}
+
+export interface FairQueueOptions {
+  /** Counts all queues of the relay. */
+  readonly pool: Account;
+  readonly onDrop: (reason: QueueDrop) => void;
+}
+
+interface Item {
+  readonly frame: Uint8Array;
+  readonly at: Millis;
+}
+
+/** What a frame counts in every cap and turn. */
+export function costOf(frame: Uint8Array): number {
+  return frame.length + FRAME_COST_BYTES;
+}
+
+/** The frames that wait for one destination. */
+export class FairQueue {
+  readonly #options: FairQueueOptions;
+  /** In the order of their turns. */
+  readonly #flows = new Map<Account, Flow>();
+  #bytes = 0;
+
+  constructor(options: FairQueueOptions) {
+    this.#options = options;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Queues a frame of `source`, or drops it or older ones. */
+  push(source: Account, frame: Uint8Array, now: Millis): void {
+    const { pool, onDrop } = this.#options;
+    const cost = costOf(frame);
+    if (pool.queuedBytes + cost > MAX_POOL_BYTES) return onDrop("relay-full");
+    if (source.queuedBytes + cost > MAX_SOURCE_BYTES) return onDrop("source-full");
+    let flow = this.#flows.get(source);
+    if (!flow) this.#flows.set(source, flow = new Flow());
+    flow.push(frame, now);
+    this.#count(source, cost);
+    while (flow.bytes > MAX_FLOW_BYTES) this.#dropHead(source, flow, "source-full");
+    while (this.#bytes > MAX_QUEUE_BYTES) this.#dropFromLongest();
+  }
+
+  /** Takes the frame whose turn it is; null when nothing waits. */
+  pop(now: Millis): Uint8Array | null {
+    if (this.#bytes === 0) return null;
+    const shed = (source: Account) => (frame: Uint8Array) => {
+      this.#count(source, -costOf(frame));
+      this.#options.onDrop("sojourn");
+    };
+    for (const [source, flow] of this.#flows) {
+      if (flow.deficit <= 0) {
+        flow.deficit += QUANTUM_BYTES;
+        this.#flows.delete(source);
+        this.#flows.set(source, flow);
+        continue;
+      }
+      // One that is empty stays until it has paid for what it sent.
+      const frame = flow.pop(now, shed(source));
+      if (!frame) {
+        this.#flows.delete(source);
+        continue;
+      }
+      flow.deficit -= costOf(frame);
+      this.#count(source, -costOf(frame));
+      return frame;
+    }
+    return null;
+  }
+
+  /** Forgets everything; returns how many frames that were. */
+  clear(): number {
+    let frames = 0;
+    for (const [source, flow] of this.#flows) {
+      frames += flow.length;
+      this.#count(source, -flow.bytes);
+    }
+    this.#flows.clear();
+    return frames;
+  }
+
+  #dropFromLongest(): void {
+    let longest: [Account, Flow] | null = null;
+    for (const entry of this.#flows) {
+      if (!longest || entry[1].bytes > longest[1].bytes) longest = entry;
+    }
+    const [source, flow] = longest!;
+    const until = this.#bytes - OVERFLOW_BYTES;
+    while (this.#bytes > until && flow.bytes > 0) this.#dropHead(source, flow, "destination-full");
+  }
+
+  #dropHead(source: Account, flow: Flow, reason: QueueDrop): void {
+    this.#count(source, -costOf(flow.shift()!.frame));
+    this.#options.onDrop(reason);
+  }
+
+  #count(source: Account, cost: number): void {
+    source.queuedBytes += cost;
+    this.#options.pool.queuedBytes += cost;
+    this.#bytes += cost;
+  }
+}
+
+/** The frames of one source, with CoDel as in RFC 8289 section 5. */
+class Flow {
+  /** What it may still send in this turn. */
+  deficit = QUANTUM_BYTES;
+  bytes = 0;
+  #items: Item[] = [];
+  /** Items before this one are taken. */
+  #head = 0;
+  /** Longest frame seen: a queue no longer than that is not standing. */
+  #longest = 0;
+  /** When the sojourn time will have been too long for an interval; 0 while it is not. */
+  #firstAboveAt: Millis = 0;
+  #isDropping = false;
+  #dropNextAt: Millis = 0;
+  #count = 0;
+  #lastCount = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  push(frame: Uint8Array, at: Millis): void {
+    this.#items.push({ frame, at });
+    this.bytes += costOf(frame);
+    this.#longest = Math.max(this.#longest, costOf(frame));
+  }
+
+  shift(): Item | null {
+    const item = this.#items[this.#head];
+    if (!item) return null;
+    this.#head++;
+    this.bytes -= costOf(item.frame);
+    if (this.#head === this.#items.length || this.#head >= Math.max(MAX_TAKEN, this.length)) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  /** Takes the next frame that is not too old and that CoDel lets through; `shed` gets the others. */
+  pop(now: Millis, shed: (frame: Uint8Array) => void): Uint8Array | null {
+    while (this.length > 0 && now - this.#items[this.#head]!.at > MAX_SOJOURN_MS) {
+      shed(this.shift()!.frame);
+    }
+    let item = this.shift();
+    let mayDrop = this.#mayDrop(item, now);
+    if (this.#isDropping) {
+      if (!mayDrop) this.#isDropping = false;
+      while (this.#isDropping && now >= this.#dropNextAt) {
+        shed(item!.frame);
+        this.#count++;
+        item = this.shift();
+        mayDrop = this.#mayDrop(item, now);
+        if (mayDrop) this.#dropNextAt = controlLaw(this.#dropNextAt, this.#count);
+        else this.#isDropping = false;
+      }
+    } else if (mayDrop) {
+      shed(item!.frame);
+      item = this.shift();
+      this.#mayDrop(item, now);
+      this.#startDropping(now);
+    }
+    return item?.frame ?? null;
+  }
+
+  #startDropping(now: Millis): void {
+    this.#isDropping = true;
+    const more = this.#count - this.#lastCount;
+    const isRecent = now - this.#dropNextAt < RESUME_WITHIN_MS;
+    this.#count = more > 1 && isRecent ? more : 1;
+    this.#lastCount = this.#count;
+    this.#dropNextAt = controlLaw(now, this.#count);
+  }
+
+  /** Whether the queue behind `item`, just taken, has been standing for an interval. */
+  #mayDrop(item: Item | null, now: Millis): boolean {
+    if (!item || now - item.at < CODEL_TARGET_MS || this.bytes <= this.#longest) {
+      this.#firstAboveAt = 0;
+      return false;
+    }
+    if (this.#firstAboveAt === 0) {
+      this.#firstAboveAt = now + CODEL_INTERVAL_MS;
+      return false;
+    }
+    return now >= this.#firstAboveAt;
+  }
+}
+
+/** When to drop next: ever sooner while the queue stands (RFC 8289 section 5.4). */
+function controlLaw(at: Millis, count: number): Millis {
+  return at + CODEL_INTERVAL_MS / Math.sqrt(count);
+}
