@@ -10,6 +10,8 @@ import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 
+/** Where nodes learn how they are seen; two, so that they learn what their NAT does. */
+const STUN_PORTS = [3478, 3479];
 /** How long the first invitation of a mesh without nodes admits one. */
 const FIRST_INVITATION_MS = 24 * 3_600_000;
 
@@ -26,6 +28,7 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
     ...(certificate
       ? { certificate: { certFile: certificate.certificatePath, keyFile: certificate.keyPath } }
       : {}),
+    stunPorts: STUN_PORTS,
     version: VERSION,
     log: createLog(logLevel),
   });

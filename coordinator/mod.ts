@@ -5,6 +5,7 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
+import type { Server } from "node:https";
 import { getRequestListener } from "@hono/node-server";
 import { PATHS } from "../core/control/envelope.ts";
 import type { TokenOptions } from "../core/control/messages.ts";
@@ -19,6 +20,7 @@ import type { Log } from "./log.ts";
 import type { ModelEvent } from "./model/apply.ts";
 import { ControlHub } from "./model/control_hub.ts";
 import type { Registry } from "./model/registry.ts";
+import { startStunServer } from "./stun_server.ts";
 import { type Moment, Service } from "./model/service.ts";
 import { RelaySockets } from "./relay_sockets.ts";
 import { MeshCa, readCertificate } from "./tls.ts";
@@ -37,6 +39,8 @@ export interface CoordinatorOptions {
   readonly cidr4?: string;
   /** PEM files of a certificate that everyone trusts, in place of the mesh's own. */
   readonly certificate?: { readonly certFile: string; readonly keyFile: string };
+  /** UDP ports where nodes learn how they are seen; none answers when absent. */
+  readonly stunPorts?: readonly number[];
   readonly version: string;
   readonly log: Log;
   /** Wall time in milliseconds. */
@@ -91,7 +95,14 @@ async function start(
   const caPin = options.certificate ? new Uint8Array(32) : ca.pin;
   const service = new Service({ registry, random, version, caPin });
   const publicIps = publicHosts.flatMap((host) => canonicalIp(host) ?? []);
-  const hub = new ControlHub({ registry, random, publicIps });
+  const stun = startStunServer({
+    hostname: options.listen.hostname,
+    ports: options.stunPorts ?? [],
+    clock: () => moment().now,
+    log,
+  });
+  const stunPorts = stun.ports;
+  const hub = new ControlHub({ registry, random, publicIps, stunPorts });
   const sockets = new ControlSockets(hub, { moment, log });
   const relay = RelaySockets.of(registry, { random, clock: () => moment().now });
   const publish = (events: readonly ModelEvent[]) => {
@@ -108,10 +119,7 @@ async function start(
     handle: getRequestListener(app.fetch, { overrideGlobalObjects: false }),
     log,
   });
-  server.on("upgrade", (request, socket, head) => {
-    const target = request.url === PATHS.relay ? relay : sockets;
-    target.accept(request, socket, head);
-  });
+  acceptUpgrades(server, sockets, relay);
   log("info", "Coordinator listens", { port, mesh: meshId });
   return {
     port,
@@ -125,9 +133,17 @@ async function start(
       return reply;
     },
     close: async () => {
-      await Promise.all([sockets.close(), relay.close()]);
+      await Promise.all([sockets.close(), relay.close(), stun.close()]);
       await close();
       stateLog.close();
     },
   };
+}
+
+/** Gives each request for a WebSocket to whom its path belongs. */
+function acceptUpgrades(server: Server, control: ControlSockets, relay: RelaySockets): void {
+  server.on("upgrade", (request, socket, head) => {
+    const target = request.url === PATHS.relay ? relay : control;
+    target.accept(request, socket, head);
+  });
 }

@@ -19,7 +19,7 @@ import {
 } from "../transports/relay/hub.ts";
 import { decline, remoteIp } from "./control_sockets.ts";
 import type { ModelEvent } from "./model/apply.ts";
-import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
+import { type RateLimit, RateLimiter, sourceKey } from "./model/rate_limiter.ts";
 import type { Registry } from "./model/registry.ts";
 
 /** Connections at once, greeted or not. */
@@ -39,12 +39,22 @@ const SERVER_OPTIONS = {
   closeTimeout: CLOSE_WITHIN_MS,
 } as const;
 
+export interface RelaySocketsOptions {
+  /** Monotonic. */
+  readonly clock: () => Millis;
+  /** Upgrades of one source, for benchmarks that have only one. */
+  readonly upgrades?: RateLimit;
+}
+
 /** All relay connections of a coordinator. */
 export class RelaySockets {
   readonly #hub: RelayHub;
   readonly #clock: () => Millis;
-  readonly #limiter = new RateLimiter(UPGRADE_LIMIT);
+  readonly #limiter: RateLimiter;
   readonly #sockets = new Map<ConnectionId, WebSocket>();
+  readonly #raw = new Map<ConnectionId, Duplex>();
+  /** Sockets that hold back what they are given until this turn is over. */
+  readonly #corked = new Set<Duplex>();
   readonly #server = new WebSocketServer(SERVER_OPTIONS);
   #next = 1;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -52,9 +62,10 @@ export class RelaySockets {
   #wakeAt: Millis = NEVER;
   #isClosed = false;
 
-  constructor(hub: RelayHub, clock: () => Millis) {
+  constructor(hub: RelayHub, options: RelaySocketsOptions) {
     this.#hub = hub;
-    this.#clock = clock;
+    this.#clock = options.clock;
+    this.#limiter = new RateLimiter(options.upgrades ?? UPGRADE_LIMIT);
   }
 
   /** The relay of a mesh. */
@@ -63,7 +74,7 @@ export class RelaySockets {
     { random, clock }: { readonly random: Random; readonly clock: () => Millis },
   ): RelaySockets {
     const identityOf = (peer: string) => registry.state.nodes.get(peer)?.identity ?? null;
-    return new RelaySockets(new RelayHub({ identityOf, random }), clock);
+    return new RelaySockets(new RelayHub({ identityOf, random }), { clock });
   }
 
   get counts(): RelayCounts {
@@ -83,7 +94,7 @@ export class RelaySockets {
     if (this.#isClosed || this.#sockets.size >= MAX_CONNECTIONS) {
       return decline(socket, "503 Service Unavailable");
     }
-    this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws));
+    this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws, socket));
   }
 
   /** The model changed: who left the mesh is cut off. */
@@ -107,9 +118,10 @@ export class RelaySockets {
     this.#server.close();
   }
 
-  #open(socket: WebSocket): void {
+  #open(socket: WebSocket, raw: Duplex): void {
     const connection = this.#next++;
     this.#sockets.set(connection, socket);
+    this.#raw.set(connection, raw);
     socket.on("message", (data, isBinary) => {
       if (isBinary) this.#handle({ type: "frame", connection, frame: data as Uint8Array });
       else this.#handle({ type: "text", connection, text: data.toString() });
@@ -118,6 +130,7 @@ export class RelaySockets {
     socket.on("error", () => {});
     socket.on("close", () => {
       this.#sockets.delete(connection);
+      this.#raw.delete(connection);
       this.#handle({ type: "close", connection });
     });
     this.#handle({ type: "connect", connection });
@@ -138,12 +151,26 @@ export class RelaySockets {
         return socket.send(JSON.stringify(effect.text));
       case "frame": {
         const { frame } = effect;
+        this.#cork(this.#raw.get(connection)!);
         return socket.send(frame, () => this.#handle({ type: "written", connection, frame }));
       }
       case "close":
         return socket.close();
     }
   }
+
+  /** Many frames of one turn go out in one write. */
+  #cork(raw: Duplex): void {
+    if (this.#corked.has(raw)) return;
+    if (this.#corked.size === 0) queueMicrotask(this.#uncork);
+    this.#corked.add(raw);
+    raw.cork();
+  }
+
+  readonly #uncork = (): void => {
+    for (const raw of this.#corked) raw.uncork();
+    this.#corked.clear();
+  };
 
   #arm(): void {
     clearTimeout(this.#timer);

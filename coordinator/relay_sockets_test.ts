@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import { TestServer } from "../tests/coordinator_server.ts";
 import { identityOf } from "../tests/coordinator_world.ts";
 import { RelayServer } from "../tests/relay_server.ts";
-import { toBase64Url } from "../core/bytes.ts";
+import { concatBytes, toBase64Url, utf8 } from "../core/bytes.ts";
 import { PATHS, relayBytes } from "../core/control/envelope.ts";
 import { leavingRecord, membershipOf } from "../core/daemon/membership.ts";
 import { callCoordinator } from "../core/daemon/registration.ts";
@@ -28,7 +28,15 @@ async function until(isTrue: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** A bare client, to misbehave with. */
+function helloOf(identity: Identity, nonce: string): string {
+  return JSON.stringify({
+    type: "hello",
+    identity: toBase64Url(identity.publicKey),
+    signature: toBase64Url(sign(identity, relayBytes(nonce))),
+  });
+}
+
+/** A client without a link, to misbehave with. */
 async function greeted(server: RelayServer, identity: Identity): Promise<WebSocket> {
   const ws = new WebSocket(server.url + PATHS.relay, tlsOptions(server.ca));
   ws.on("error", () => {});
@@ -37,11 +45,7 @@ async function greeted(server: RelayServer, identity: Identity): Promise<WebSock
     if (isBinary) return;
     const { type, nonce } = JSON.parse(data.toString());
     if (type === "welcome") return resolve();
-    ws.send(JSON.stringify({
-      type: "hello",
-      identity: toBase64Url(identity.publicKey),
-      signature: toBase64Url(sign(identity, relayBytes(nonce))),
-    }));
+    ws.send(helloOf(identity, nonce));
   });
   await promise;
   return ws;
@@ -54,11 +58,78 @@ async function closed(ws: WebSocket): Promise<void> {
   await promise;
 }
 
+/**
+ * A client on a bare TLS connection, which reads only when it is told to: a paused `ws` reads on
+ * under Deno 2.9.6.
+ */
+class BareClient {
+  readonly #connection: Deno.TlsConn;
+  #buffer = new Uint8Array();
+
+  private constructor(connection: Deno.TlsConn) {
+    this.#connection = connection;
+  }
+
+  static async greeted(server: RelayServer, identity: Identity): Promise<BareClient> {
+    const { hostname, port } = new URL(server.url);
+    const options = { hostname, port: Number(port), caCerts: [server.ca] };
+    const client = new BareClient(await Deno.connectTls(options));
+    const request = [
+      `GET ${PATHS.relay} HTTP/1.1`,
+      `Host: ${hostname}`,
+      "Connection: Upgrade",
+      "Upgrade: websocket",
+      "Sec-WebSocket-Version: 13",
+      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ];
+    await client.#write(utf8(request.join("\r\n") + "\r\n\r\n"));
+    while (!new TextDecoder().decode(client.#buffer).includes("\r\n\r\n")) await client.#fill();
+    const head = new TextDecoder().decode(client.#buffer).split("\r\n\r\n")[0]!.length + 4;
+    client.#buffer = client.#buffer.slice(head);
+    const { nonce } = JSON.parse(new TextDecoder().decode(await client.message()));
+    const hello = utf8(helloOf(identity, nonce));
+    // A final text frame with a mask of zeros (RFC 6455 section 5.2).
+    await client.#write(concatBytes(Uint8Array.of(0x81, 0xfe, 0, hello.length, 0, 0, 0, 0), hello));
+    assert.match(new TextDecoder().decode(await client.message()), /welcome/);
+    return client;
+  }
+
+  /** The payload of the next frame. */
+  async message(): Promise<Uint8Array> {
+    const need = async (length: number) => {
+      while (this.#buffer.length < length) await this.#fill();
+    };
+    await need(10);
+    const view = new DataView(this.#buffer.buffer);
+    const short = this.#buffer[1]!;
+    const [at, length] = short < 126 ? [2, short] : [4, view.getUint16(2)];
+    await need(at + length);
+    const payload = this.#buffer.slice(at, at + length);
+    this.#buffer = this.#buffer.slice(at + length);
+    return payload;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) at += await this.#connection.write(bytes.subarray(at));
+  }
+
+  async #fill(): Promise<void> {
+    const chunk = new Uint8Array(65_536);
+    const length = await this.#connection.read(chunk);
+    assert.ok(length, "the connection ended");
+    this.#buffer = new Uint8Array(concatBytes(this.#buffer, chunk.subarray(0, length)));
+  }
+}
+
 Deno.test("RelaySockets keeps little for a destination that does not read, and drops the rest", async () => {
   await using server = await RelayServer.start([ALICE, BOB]);
-  const [alice, bob] = [await greeted(server, ALICE), await greeted(server, BOB)];
+  const alice = await greeted(server, ALICE);
+  const bob = await BareClient.greeted(server, BOB);
   const { counts } = server.sockets;
-  bob.pause();
   const frame = encodeData(BOB.peerId, { bytes: new Uint8Array(60_000), segment: 1_420 });
   for (let sent = 0; sent < 100 << 20; sent += frame.length) {
     await new Promise((resolve) => alice.send(frame, resolve));
@@ -70,17 +141,18 @@ Deno.test("RelaySockets keeps little for a destination that does not read, and d
   assert.ok(server.sockets.unwrittenBytes <= WINDOW_BYTES + MAX_FRAME_BYTES);
 
   // What waited too long is dropped; what comes now gets through.
-  let last = 0;
-  bob.on("message", (data) => {
-    const got = parseFrame(data as Uint8Array);
-    if (got?.type === "data") last = got.train.bytes[0]!;
-  });
-  bob.resume();
+  const last = (async () => {
+    for (;;) {
+      const got = parseFrame(await bob.message());
+      if (got?.type === "data" && got.train.bytes.length === 1) return got.train.bytes[0];
+    }
+  })();
   await until(() => server.hub.queuedBytes === 0, "the queue runs empty");
   alice.send(encodeData(BOB.peerId, { bytes: Uint8Array.of(42), segment: 1 }));
-  await until(() => last === 42, "the last frame");
-  for (const ws of [alice, bob]) ws.terminate();
-  await Promise.all([closed(alice), closed(bob)]);
+  assert.equal(await last, 42);
+  alice.terminate();
+  bob.close();
+  await closed(alice);
 });
 
 Deno.test("RelaySockets ends connections that send too much, in pieces, or nonsense", async () => {

@@ -52,7 +52,7 @@ export class RelayServer implements AsyncDisposable {
   async listen(): Promise<void> {
     const identityOf = (peer: string) => this.#members.get(peer) ?? null;
     this.hub = new RelayHub({ identityOf, random: systemRandom });
-    this.sockets = new RelaySockets(this.hub, () => performance.now());
+    this.sockets = new RelaySockets(this.hub, { clock: () => performance.now() });
     this.#server = await openHttpsServer({
       listen: { hostname: "127.0.0.1", port: this.#port },
       certificate: () => Promise.resolve(this.#pem),

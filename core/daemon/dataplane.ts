@@ -92,7 +92,7 @@ export class DataPlane {
     try {
       const wanted = { tcp: isWanted("tso"), udp: isWanted("uso") };
       this.#tun = openTun(options.interfaceName, wanted, pairs);
-      this.#df = openDfSender(this.#udp);
+      this.#df = openDf(this.#udp, this.#tun);
     } catch (error) {
       this.#udp.close();
       throw error;
@@ -209,6 +209,16 @@ export class DataPlane {
         return this.#events.control(message.datagrams, now < this.#loadedUntil);
       }
     }
+  }
+}
+
+/** Opens what probes path MTUs; the interface goes when that fails. */
+function openDf(udp: UdpSockets, tun: TunDevice): DfSender {
+  try {
+    return openDfSender(udp);
+  } catch (error) {
+    tun.close();
+    throw error;
   }
 }
 

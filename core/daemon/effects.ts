@@ -7,6 +7,7 @@ import type { ControlEffect } from "../control/client.ts";
 import type { DataPlaneBridge } from "../dataplane/bridge.ts";
 import type { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
+import { type Ip, parseEndpoint } from "../ip.ts";
 import type { NodeEffect, NodeMachine } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import type { Route } from "../route/lpm.ts";
@@ -132,7 +133,7 @@ export class Effects {
         return false;
       case "netmap-changed":
         if (effect.full) {
-          this.#targets.reachability.setStun(channel.remote, node.control.view.stunPorts);
+          this.#targets.reachability.setStun(stunHosts(channel, node), node.control.view.stunPorts);
         }
         return false;
       case "called":
@@ -164,4 +165,12 @@ export class Effects {
     if (this.#targets.plane.table.setRoutes(routes)) return;
     this.#routeTimer = setTimeout(() => this.#setRoutes(routes), ROUTE_RETRY_MS);
   }
+}
+
+/** Addresses of coordinators: where this node is connected to, and what else is known of them. */
+function stunHosts(channel: ControlChannel, node: NodeMachine): Ip[] {
+  const { view } = node.control;
+  const known = view.coordinators.flatMap((id) => view.peers.get(id)?.endpoints ?? []);
+  const ips = known.flatMap((endpoint) => parseEndpoint(endpoint)?.ip ?? []);
+  return [...new Set([...(channel.remote === null ? [] : [channel.remote]), ...ips])];
 }

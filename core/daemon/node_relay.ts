@@ -19,7 +19,7 @@ import { nodePath, type PathAddress, relayingNode } from "../path/address.ts";
 import type { Carrier } from "./path_shell.ts";
 
 /** UDP port on the mesh address of a relaying node, and of those it relays for. */
-export const NODE_RELAY_PORT = 3479;
+export const NODE_RELAY_PORT = 3481;
 const ONWARD = 1;
 const ARRIVED = 2;
 const HEADER = 9;

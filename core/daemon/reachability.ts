@@ -10,7 +10,7 @@ import { type Endpoint, formatEndpoint, type Ip, parseEndpoint } from "../ip.ts"
 import { type Millis, NEVER } from "../machine.ts";
 import type { NodeEvent } from "../node.ts";
 import { describeNat } from "../path/nat.ts";
-import { NatDiscovery } from "../path/nat_discovery.ts";
+import { NatDiscovery, type StunServer } from "../path/nat_discovery.ts";
 import type { Random } from "../random.ts";
 import { isLoopback } from "../control/candidates.ts";
 import type { NetcheckReport, PortMapReport } from "./api_types.ts";
@@ -40,6 +40,8 @@ export interface ReachabilityOptions {
 
 /** Endpoints that peers saw this node at, newest first, beyond what STUN says. */
 const MAX_OBSERVED = 2;
+/** Servers that are asked at once. */
+const MAX_STUN_SERVERS = 4;
 /** Events of the network that come together are one change. */
 const SETTLE_MS = 100;
 
@@ -52,7 +54,7 @@ export class Reachability {
   readonly #portMapper: PortMapper | null;
   #local: readonly Endpoint[] = [];
   #observed: readonly Endpoint[] = [];
-  #stun: readonly Endpoint[] = [];
+  #stun: readonly StunServer[] = [];
   #told = "";
   #timer: Timer | undefined;
   #settleTimer: Timer | undefined;
@@ -81,12 +83,15 @@ export class Reachability {
     };
   }
 
-  /** The coordinator's address and STUN ports, once they are known. */
-  setStun(ip: Ip | null, ports: readonly number[]): void {
+  /** Addresses of coordinators, and their STUN ports, once they are known. */
+  setStun(ips: readonly Ip[], ports: readonly number[]): void {
     // From this machine itself a coordinator sees nothing of a NAT.
-    const isUseful = ip !== null && !isLoopback(ip);
-    const servers = isUseful ? ports.map((port) => formatEndpoint(ip, port)) : [];
-    if (servers.join() === this.#stun.join()) return;
+    const own = new Set(this.#local.map((endpoint) => parseEndpoint(endpoint)?.ip));
+    const useful = ips.filter((ip) => !isLoopback(ip) && !own.has(ip)).slice(0, MAX_STUN_SERVERS);
+    const servers = ports.length === 0 ? [] : useful.map((ip) => ({
+      endpoints: ports.map((port) => formatEndpoint(ip, port)),
+    }));
+    if (JSON.stringify(servers) === JSON.stringify(this.#stun)) return;
     this.#stun = servers;
     this.#discover();
   }
@@ -134,7 +139,7 @@ export class Reachability {
   }
 
   #discover(): void {
-    this.#run({ type: "start", servers: [{ endpoints: this.#stun }], local: this.#local });
+    this.#run({ type: "start", servers: this.#stun, local: this.#local });
   }
 
   #run(event: Parameters<NatDiscovery["handle"]>[0]): void {

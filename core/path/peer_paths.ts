@@ -210,11 +210,13 @@ export class PeerPaths {
     let why = "";
     const best = this.#best(null);
     if (path === undefined || path.state !== "up") {
+      this.rival = null;
       if (best && best !== path) {
         why = path === undefined ? "first path that works" : path.lastError ?? "the path failed";
         this.#take(best.address);
       }
-    } else if (best && best !== path && this.#isBetter(best, path, now)) {
+    } else if (best === null || best === path) this.rival = null;
+    else if (this.#isBetter(best, path, now)) {
       why = `better than ${path.address}`;
       this.#take(best.address);
     }

@@ -137,16 +137,16 @@ export class Punch {
       work.tellAt.shift();
       effects.push({ type: "tell", peer: work.peer });
     }
-    if (now >= work.until) effects.push(...this.end(null));
+    if (now >= work.until) effects.push(...this.end([]));
     return effects;
   }
 
   /**
    * Ends what goes on.
-   * @param winner The socket that found a way and stays open.
+   * @param winners Sockets that found a way and stay open.
    */
-  end(winner: number | null): PunchEffect[] {
-    const sockets = this.#work?.sockets.filter((socket) => socket !== winner) ?? [];
+  end(winners: readonly number[]): PunchEffect[] {
+    const sockets = this.#work?.sockets.filter((socket) => !winners.includes(socket)) ?? [];
     this.#work = null;
     return sockets.length > 0 ? [{ type: "close-sockets", sockets }] : [];
   }

@@ -80,11 +80,12 @@ export class Punching {
       const relayed = paths.current === null ? undefined : paths.paths.get(paths.current);
       // A router in distress drops what goes through it.
       const isInDistress = (relayed?.failures ?? 0) >= DISTRESS_FAILURES;
-      return this.#perform(isInDistress ? this.#punch.end(null) : this.#punch.tick(now), effects);
+      return this.#perform(isInDistress ? this.#punch.end([]) : this.#punch.tick(now), effects);
     }
     this.#punch.succeeded(peer);
-    const winner = paths?.current ? extraSocket(paths.current)?.socket ?? null : null;
-    this.#perform(this.#punch.end(winner), effects);
+    // Those that heard something: this end does not know which of them the other one uses.
+    const heard = [...paths?.paths.keys() ?? []].flatMap((path) => extraSocket(path)?.socket ?? []);
+    this.#perform(this.#punch.end(heard), effects);
   }
 
   #perform(punch: readonly PunchEffect[], effects: PathEffect[]): void {
@@ -128,5 +129,5 @@ export class Punching {
 /** Whether this end is the one whose ports nobody can know, and a search may help. */
 function isOpener(own: NatReport | null, peer: NatReport | null): boolean {
   if (!own || !peer || canBeDirect(own, peer) !== "birthday") return false;
-  return own.mapping !== "endpoint-independent";
+  return own.mapping !== "endpoint-independent" && own.mapping !== "none";
 }

@@ -30,12 +30,15 @@ import {
 import { NEVER } from "../../core/machine.ts";
 import { type NodeEffect, NodeMachine } from "../../core/node.ts";
 import { PathAgent } from "../../core/path/agent.ts";
-import { decodePathMessage, encodePathMessage } from "../../core/path/messages.ts";
+import { decodePathMessage } from "../../core/path/messages.ts";
 import { FEATURE } from "../../core/dataplane/features.ts";
 import { Device } from "../../core/wireguard/device.ts";
 import { TimestampSource } from "../../core/wireguard/tai64n.ts";
 import type { Coordinator } from "./coordinator.ts";
+import { HostPaths } from "./host_paths.ts";
 import type { Network } from "./network.ts";
+import type { SimRelay } from "./relay.ts";
+import type { RelayedTo } from "./relayed_to.ts";
 import type { World } from "./world.ts";
 
 const MTU = 1420;
@@ -57,8 +60,12 @@ export interface HostOptions {
   readonly verifier: RecordVerifier;
   readonly identity: Identity;
   readonly name: string;
-  /** Address on the underlay. */
-  readonly ip: Ip;
+  /** Addresses on the underlay, IPv4 first. */
+  readonly ips: readonly Ip[];
+  /** Relays that it connects to. */
+  readonly relays?: readonly SimRelay[];
+  readonly stunServers?: readonly Endpoint[];
+  readonly viaNodes?: RelayedTo;
   /** Shared memory to use; cleared at each start. */
   readonly memory: SharedState;
 }
@@ -69,7 +76,7 @@ interface Running {
   readonly bridge: DataPlaneBridge;
   readonly tx: TxPath;
   readonly rx: RxPath;
-  readonly sealer: Sealer;
+  readonly paths: HostPaths;
 }
 
 /** One machine. */
@@ -82,7 +89,7 @@ export class Host {
   clockOffset = 0;
   readonly #options: HostOptions;
   readonly #disk: Disk = { membership: null, netmap: null, pins: [], watermark: 0 };
-  #ip: Ip;
+  #ips: readonly Ip[];
   #running: Running | null = null;
   #isAsleep = false;
   #isCollecting = false;
@@ -92,11 +99,11 @@ export class Host {
   constructor(options: HostOptions) {
     this.#options = options;
     this.name = options.name;
-    this.#ip = options.ip;
+    this.#ips = options.ips;
   }
 
   get endpoint(): Endpoint {
-    return formatEndpoint(this.#ip, PORT);
+    return formatEndpoint(this.#ips[0]!, PORT);
   }
 
   get isRunning(): boolean {
@@ -105,6 +112,10 @@ export class Host {
 
   get isAsleep(): boolean {
     return this.#isAsleep;
+  }
+
+  get paths(): HostPaths {
+    return this.#running!.paths;
   }
 
   get node(): NodeMachine {
@@ -196,28 +207,42 @@ export class Host {
     });
     const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
       for (const to of [table.endpoint(peer), table.standby(peer)]) {
-        if (to) network.send(this.endpoint, to, bytes.subarray(at, at + length));
+        if (to) this.paths.forward(to, bytes.subarray(at, at + length));
       }
     };
+    const { peerId: id } = identity;
+    const node = new NodeMachine({ id, device, control, paths, staticPeers: [] });
+    const { relays = [], stunServers = [], viaNodes = null } = this.#options;
     this.#running = {
-      node: new NodeMachine({ id: identity.peerId, device, control, paths, staticPeers: [] }),
+      node,
+      paths: new HostPaths({
+        ...{ world, network, id, node, table, relays, stunServers, viaNodes },
+        sealer: new Sealer(memory, nobleAead),
+        port: PORT,
+        ips: () => this.#ips,
+        emit: (event) => {
+          if (this.isRunning) this.#turn(this.node.handle(event, world.now));
+        },
+        inbound: (from, bytes) => {
+          if (this.isRunning) this.#receive(from, bytes);
+        },
+      }),
       table,
       bridge: new DataPlaneBridge(table),
       tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
       rx: new RxPath(memory, nobleAead),
-      sealer: new Sealer(memory, nobleAead),
     };
     this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
-    network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
     world.note(`${this.name} starts`);
     this.#turn(this.#running.node.handle({ type: "tick" }, world.now));
+    this.paths.start();
   }
 
   /** `kill -9`. */
   kill(): void {
-    const { network, coordinator, world } = this.#options;
+    const { coordinator, world } = this.#options;
     world.note(`${this.name} killed`);
-    network.detach(this.endpoint);
+    this.#running?.paths.close();
     for (const connection of this.#connections.values()) coordinator.disconnect(connection);
     this.#connections.clear();
     this.#running = null;
@@ -228,24 +253,26 @@ export class Host {
   sleep(): void {
     this.#options.world.note(`${this.name} sleeps`);
     this.#isAsleep = true;
-    this.#options.network.detach(this.endpoint);
+    this.paths.detach();
   }
 
   wake(): void {
     this.#options.world.note(`${this.name} wakes`);
     this.#isAsleep = false;
-    this.#options.network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
+    this.paths.start();
+    this.paths.networkChanged();
+    this.#control({ type: "reconnect" });
     this.#tick();
   }
 
-  /** The machine gets another address. */
-  roam(ip: Ip): void {
-    const { network, world } = this.#options;
-    network.detach(this.endpoint);
-    this.#ip = ip;
-    world.note(`${this.name} roams to ${ip}`);
-    network.attach(this.endpoint, (from, bytes) => this.#receive(from, bytes));
-    this.#control({ type: "set-endpoints", endpoints: [this.endpoint], udpPort: PORT });
+  /** The machine gets other addresses. */
+  roam(...ips: Ip[]): void {
+    this.paths.detach();
+    this.#ips = ips;
+    this.#options.world.note(`${this.name} roams to ${ips.join(" ")}`);
+    this.paths.start();
+    this.paths.networkChanged();
+    this.#control({ type: "reconnect" });
   }
 
   /** The operating system sends an IP packet into the tunnel. */
@@ -264,8 +291,9 @@ export class Host {
   }
 
   #receive(from: Endpoint, bytes: Uint8Array): void {
-    const { rx, node } = this.#running!;
+    const { rx, node, paths } = this.#running!;
     const { ip, port } = parseEndpoint(from)!;
+    const path = paths.origin(from);
     rx.begin();
     const verdict = rx.datagram(bytes, 0, bytes.length, { bytes: mapped(ip), at: 0, port });
     rx.end();
@@ -273,15 +301,15 @@ export class Host {
     if (verdict === VERDICT.deliver) {
       this.onPacket(bytes.slice(rx.packetAt, rx.packetAt + rx.packetBytes));
     } else if (verdict === VERDICT.control) {
-      const event = { type: "datagram", from, bytes, underLoad: false } as const;
+      const event = { type: "datagram", from: path, bytes, underLoad: false } as const;
       this.#turn(node.handle({ type: "device", event }, now));
     } else if (verdict === VERDICT.path) {
       const payload = bytes.subarray(rx.packetAt, rx.packetAt + rx.packetBytes);
       const message = decodePathMessage(payload);
-      const event = { type: "message", peer: rx.peer, from, message: message! } as const;
+      const event = { type: "message", peer: rx.peer, from: path, message: message! } as const;
       if (message) this.#turn(node.handle({ type: "path", event }, now));
     } else if (verdict === VERDICT.unknown) {
-      const event = { type: "unknown-index", from } as const;
+      const event = { type: "unknown-index", from: path } as const;
       this.#turn(node.handle({ type: "device", event }, now));
     }
     this.#notified();
@@ -327,29 +355,27 @@ export class Host {
   }
 
   #perform(effect: NodeEffect): boolean {
-    const { table, bridge, node } = this.#running!;
-    const { network, coordinator } = this.#options;
+    const { table, bridge, node, paths } = this.#running!;
+    const { coordinator } = this.#options;
     switch (effect.type) {
       case "install-keypair":
       case "promote-keypair":
       case "forget-keypair":
       case "send-keepalive":
-      case "use-endpoint":
         return bridge.perform(effect);
-      case "transmit":
-        network.send(this.endpoint, effect.to, effect.bytes);
-        return false;
-      case "send-path-message": {
-        const payload = encodePathMessage(effect.message, effect.size);
-        const datagram = this.#running!.sealer.seal(effect.peer, payload);
-        if (datagram) network.send(this.endpoint, effect.to, datagram);
-        return false;
+      case "use-endpoint": {
+        const endpoint = paths.endpointOf(effect.endpoint, effect.peer);
+        return bridge.perform({ ...effect, endpoint });
       }
+      case "transmit":
+        paths.transmit(effect.to, effect.peer, effect.bytes);
+        return false;
+      case "send-path-message":
       case "use-path":
-        table.setEndpoint(effect.peer, effect.path);
-        table.setStandby(effect.peer, effect.standby);
-        table.setMtu(effect.peer, effect.mtu);
-        return true;
+      case "observed":
+      case "open-sockets":
+      case "close-sockets":
+        return paths.perform(effect);
       case "session-down":
         return table.dropStaged(effect.peer);
       case "peer-added":
@@ -393,7 +419,7 @@ export class Host {
       if (this.#running === running) this.#control(event);
     };
     const remote = this.#options.coordinator.connect({
-      remote: this.endpoint,
+      remote: this.#remote(),
       open: () => emit({ type: "open", connection }),
       message: (text) => emit({ type: "message", connection, text, wallTime: this.#wallTime() }),
       closed: (reason) => {
@@ -403,6 +429,12 @@ export class Host {
     });
     this.#connections.set(connection, remote);
     return false;
+  }
+
+  /** Where the coordinator sees it connect from. */
+  #remote(): Endpoint {
+    const [ip] = this.#ips;
+    return formatEndpoint(this.#options.network.siteOf(ip!)?.apparentIp(ip!) ?? ip!, 443);
   }
 
   #tick(): void {

@@ -10,7 +10,7 @@ import { decodeToken, type JoinToken } from "../../core/identity/token.ts";
 import { parseIp } from "../../core/ip.ts";
 import { SeededRandom } from "../../core/random.ts";
 import { Coordinator } from "./coordinator.ts";
-import { Host } from "./host.ts";
+import { Host, type HostOptions } from "./host.ts";
 import { Network } from "./network.ts";
 import { World } from "./world.ts";
 
@@ -57,6 +57,14 @@ export class SimMesh implements Disposable {
 
   /** Adds a host with the given number, registered and started. */
   add(number = this.hosts.length): Host {
+    return this.addAt(number, { ips: [`192.0.2.${number + 1}`] });
+  }
+
+  /** The same, at a place of its own. */
+  addAt(
+    number: number,
+    place: Pick<HostOptions, "ips" | "relays" | "stunServers" | "viaNodes">,
+  ): Host {
     const memory = memories.pop() ?? new SharedState();
     this.#memories.push(memory);
     const { world, network, coordinator } = this;
@@ -67,7 +75,7 @@ export class SimMesh implements Disposable {
       verifier,
       identity: identityOf(number),
       name: `n${number}`,
-      ip: `192.0.2.${number + 1}`,
+      ...place,
       memory,
     });
     host.onPacket = (packet) => this.#received(host, packet);

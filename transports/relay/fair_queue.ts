@@ -13,6 +13,7 @@
  * @module
  */
 import type { Millis } from "../../core/machine.ts";
+import { Slab } from "./slab.ts";
 
 /** Sojourn time that is fine for ever (RFC 8289 section 4.3; wider here, behind a TCP connection). */
 export const CODEL_TARGET_MS = 20;
@@ -79,7 +80,7 @@ export class FairQueue {
     return this.#bytes;
   }
 
-  /** Queues a frame of `source`, or drops it or older ones. */
+  /** Queues a frame of `source`, maybe as a copy, or drops it or older ones. */
   push(source: Account, frame: Uint8Array, now: Millis): void {
     const { pool, onDrop } = this.#options;
     const cost = costOf(frame);
@@ -159,6 +160,7 @@ class Flow {
   deficit = QUANTUM_BYTES;
   bytes = 0;
   #items: Item[] = [];
+  readonly #slab = new Slab();
   /** Items before this one are taken. */
   #head = 0;
   /** Longest frame seen: a queue no longer than that is not standing. */
@@ -175,7 +177,7 @@ class Flow {
   }
 
   push(frame: Uint8Array, at: Millis): void {
-    this.#items.push({ frame, at });
+    this.#items.push({ frame: this.#slab.keep(frame), at });
     this.bytes += costOf(frame);
     this.#longest = Math.max(this.#longest, costOf(frame));
   }

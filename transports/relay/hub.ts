@@ -32,6 +32,7 @@ import {
   parseHello,
   type ServerText,
 } from "./frames.ts";
+import { Slab } from "./slab.ts";
 
 /** A client silent for so long is gone; four of its pings. */
 export const SILENCE_MS = 45_000;
@@ -45,8 +46,6 @@ export const WINDOW_BYTES = 256 << 10;
 export const MAX_WAITING = 256;
 /** Absent peers remembered per connection; it is told of no more at a time. */
 const MAX_GONE = 1024;
-/** A frame that keeps more than this share of its buffer alive is worth a copy. */
-const LEAST_SHARE = 1 / 4;
 
 /** Number of one socket, never used twice. */
 export type ConnectionId = number;
@@ -107,6 +106,8 @@ interface Connection extends Account {
   source: Uint8Array;
   /** Cost of what the socket has not written yet. */
   unwritten: number;
+  /** Of frames that go straight to the socket; null while nothing is unwritten. */
+  slab: Slab | null;
   /** What waits for it; null while nothing does. */
   queue: FairQueue | null;
   /** The answer to its last ping, while the window is full. */
@@ -193,6 +194,7 @@ export class RelayHub implements Machine<RelayEvent, RelayEffect> {
       peer: null,
       source: NOBODY,
       unwritten: 0,
+      slab: null,
       queuedBytes: 0,
       queue: null,
       pong: null,
@@ -262,20 +264,20 @@ export class RelayHub implements Machine<RelayEvent, RelayEffect> {
       this.counts.drops["peer-absent"]++;
       return this.#tellGone(source, peer, now);
     }
-    const isSmall = bytes.length < bytes.buffer.byteLength * LEAST_SHARE;
-    const frame = isSmall ? new Uint8Array(bytes) : bytes;
-    overwritePeer(frame, source.source);
+    overwritePeer(bytes, source.source);
     if (!destination.queue && destination.unwritten < WINDOW_BYTES) {
-      return this.#send(destination, frame);
+      destination.slab ??= new Slab();
+      return this.#send(destination, destination.slab.keep(bytes));
     }
     destination.queue ??= new FairQueue({ pool: this.#pool, onDrop: this.#countDrop });
-    destination.queue.push(source, frame, now);
+    destination.queue.push(source, bytes, now);
   }
 
   #written(id: ConnectionId, frame: Uint8Array, now: Millis): void {
     const connection = this.#connections.get(id);
     if (!connection) return;
     connection.unwritten -= costOf(frame);
+    if (connection.unwritten === 0) connection.slab = null;
     if (connection.pong && connection.unwritten < WINDOW_BYTES) {
       this.#emit(connection, connection.pong);
       connection.pong = null;

@@ -109,15 +109,22 @@ Deno.test("RelayHub passes a member's train on, with the source in place of the 
   assert.equal(rig.hub.counts.forwardedFrames, 1);
 });
 
-Deno.test("RelayHub copies a frame that would keep a large read buffer alive", () => {
+Deno.test("RelayHub copies frames that would keep large read buffers alive", () => {
   const rig = new Rig();
   const [alice] = [rig.join(ALICE), rig.join(BOB)];
-  const chunk = new Uint8Array(65_536);
-  const sent = encodeData(BOB.peerId, train(100));
-  chunk.set(sent, 5);
-  const [effect] = rig.send(alice, chunk.subarray(5, 5 + sent.length));
-  assert.ok(effect?.type === "frame");
-  assert.equal(effect.frame.buffer.byteLength, sent.length);
+  const sent: RelayEffect[] = [];
+  for (let i = 0; i < 1_000; i++) {
+    const chunk = new Uint8Array(65_536);
+    const frame = encodeData(BOB.peerId, train(1_420, i));
+    chunk.set(frame, 5);
+    sent.push(...rig.send(alice, chunk.subarray(5, 5 + frame.length)));
+  }
+  for (let wave = rig.write(sent); wave.length > 0; wave = rig.write(wave)) sent.push(...wave);
+  const frames = sent.flatMap((effect) => effect.type === "frame" ? [effect.frame] : []);
+  const alive = [...new Set(frames.map(({ buffer }) => buffer))];
+  assert.ok(alive.reduce((sum, { byteLength }) => sum + byteLength, 0) < 3 << 20);
+  const fills = framesOf(sent).map((frame) => frame.type === "data" && frame.train.bytes[0]!);
+  assert.deepEqual(fills.slice(0, 100), [...Array(100).keys()]);
 });
 
 Deno.test("RelayHub welcomes members only, by their own signature over its nonce", () => {

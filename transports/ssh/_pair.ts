@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { toHex } from "../../core/bytes.ts";
 import { type Identity, identityFromSeed } from "../../core/identity/keys.ts";
 import type { PeerId } from "../../core/ids.ts";
-import type { LinkEvents } from "../../core/link.ts";
+import type { LinkEvents, Train } from "../../core/link.ts";
 import { SeededRandom } from "../../core/random.ts";
 import type { Members } from "./keys.ts";
 import { LIMITS, type Limits } from "./limits.ts";
@@ -23,7 +23,7 @@ export const TEST_LIMITS: Limits = {
   maxRetryMs: 200,
   keepAliveMs: 400,
   ackDelayMs: 50,
-  stallMs: 1_500,
+  stallMs: 2_000,
 };
 
 /** The identity whose seed is `byte`, 32 times. */
@@ -51,6 +51,30 @@ export class Membership implements Members {
 
   remove(peer: PeerId): void {
     this.#keys.delete(peer);
+  }
+}
+
+/** Keeps what a link tells its owner. */
+export class Witness implements LinkEvents {
+  readonly changes: {
+    readonly peer: PeerId | null;
+    readonly isUp: boolean;
+    readonly why: string;
+  }[] = [];
+  /** Bytes of all trains. */
+  bytes = 0;
+
+  received(_: PeerId, train: Train): void {
+    this.bytes += train.bytes.length;
+  }
+
+  changed(peer: PeerId | null, isUp: boolean, why: string): void {
+    this.changes.push({ peer, isUp, why });
+  }
+
+  /** Why the way ceased to work, each time. */
+  get problems(): string[] {
+    return this.changes.filter(({ isUp }) => !isUp).map(({ why }) => why);
   }
 }
 

@@ -13,6 +13,13 @@ import { privateKeyPem, publicKeyBlob, SSH_USER } from "./keys.ts";
 import { CHANNEL_PATH } from "./server.ts";
 import { ALGORITHMS, IDENT, loadSsh2, type Ssh2 } from "./ssh2.ts";
 
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "the connection was reset",
+  EHOSTUNREACH: "there is no route to that address",
+  ENETUNREACH: "there is no route to that address",
+};
+
 /** Opens a byte stream, e.g. through a proxy. It may ignore `signal`. */
 export type Connect = (host: string, port: number, signal: AbortSignal) => Promise<Duplex>;
 
@@ -45,8 +52,8 @@ export async function openCarrier(
   signal.addEventListener("abort", onAbort);
   let socket: Duplex | undefined;
   try {
-    signal.throwIfAborted();
     const ssh2 = await loadSsh2();
+    signal.throwIfAborted();
     const connecting = options.connect(target.ip, target.port, signal);
     // A stream that comes after the abort has nobody to close it.
     connecting.then((late) => signal.aborted && late.destroy(), () => {});
@@ -55,7 +62,7 @@ export async function openCarrier(
     return { socket, channel, rekey: null };
   } catch (error) {
     socket?.destroy();
-    throw new AttemptError(`${endpoint}: ${errorMessage(error)}`, { cause: error });
+    throw new AttemptError(`${endpoint}: ${reasonOf(error)}`, { cause: error });
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
@@ -75,6 +82,12 @@ export function connectTcp(host: string, port: number, signal: AbortSignal): Pro
     resolve(socket);
   });
   return promise;
+}
+
+/** An error as a sentence part; Node's own texts are made for programmers. */
+function reasonOf(error: unknown): string {
+  const { code } = error as { code?: string };
+  return code && REASONS[code] || errorMessage(error);
 }
 
 function handshake(ssh2: Ssh2, socket: Duplex, options: AttemptOptions): Promise<Duplex> {

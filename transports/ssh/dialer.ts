@@ -63,13 +63,20 @@ export class Dialer<Opened> {
       return;
     }
     this.#endpoints = wanted;
-    if (this.#connectedAt === NEVER) this.restart();
+    if (wanted.length === 0) this.#halt();
+    else if (this.#connectedAt === NEVER) this.restart();
   }
 
-  /** A connection is there, no matter who opened it. */
+  /**
+   * A connection is there, no matter who opened it. Attempts under way go on: the peer may be
+   * dialling too and give up its own for one of these, and if both gave up none were left.
+   */
   connected(): void {
-    this.#halt();
     this.#connectedAt = this.#options.clock();
+    clearTimeout(this.#retry);
+    if (!this.#round) return;
+    clearTimeout(this.#round.stagger);
+    this.#round.left.length = 0;
   }
 
   /** The connection has ended: dials after a pause. */
@@ -77,8 +84,7 @@ export class Dialer<Opened> {
     const { clock, limits } = this.#options;
     if (clock() - this.#connectedAt >= limits.goodAfterMs) this.#failures = 0;
     this.#connectedAt = NEVER;
-    this.#halt();
-    this.#pause();
+    if (!this.#round) this.#pause();
   }
 
   /** Dials at once. */
@@ -147,8 +153,9 @@ export class Dialer<Opened> {
     round.abort.signal.addEventListener("abort", onAbort);
     try {
       const opened = await this.#options.open(endpoint, own.signal);
-      if (this.#round === round) this.#options.onOpen(opened, endpoint);
-      else this.#options.discard(opened);
+      if (this.#round !== round) return this.#options.discard(opened);
+      this.#halt();
+      this.#options.onOpen(opened, endpoint);
     } catch (error) {
       this.#failed(round, errorMessage(error));
     } finally {
@@ -164,6 +171,7 @@ export class Dialer<Opened> {
     if (round.left.length > 0) return this.#tryNext(round);
     if (round.running > 0) return;
     this.#round = null;
+    if (this.#connectedAt !== NEVER) return;
     this.#pause();
     this.#options.onFailure(round.problems.join("; "));
   }

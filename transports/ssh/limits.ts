@@ -42,7 +42,7 @@ export const LIMITS: Limits = {
   keepAliveMs: 10_000,
   ackDelayMs: 500,
   stallMs: 5_000,
-  crossingMs: 10_000,
+  crossingMs: 5_000,
   lingerMs: 1_000,
   rekeyBytes: 1 << 30,
   rekeyMs: 3_600_000,

@@ -18,10 +18,9 @@ import { Dialer } from "./dialer.ts";
 import { isKeyOf, type Members } from "./keys.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 import { SshListener } from "./server.ts";
-import { loadSsh2 } from "./ssh2.ts";
 
-/** Where nodes listen if nothing else is said. */
-export const DEFAULT_SSH_PORT = 2222;
+/** Connections of one peer that wait for their end while another one is used. */
+const MAX_RETIRED = 3;
 
 export interface SshLinkOptions extends Members {
   readonly identity: Identity;
@@ -123,7 +122,6 @@ export class SshLink implements Link {
       identity: this.#options.identity,
       members: this.#options,
       limits: this.#limits,
-      ssh2: await loadSsh2(),
       onOpen: (peer: PeerId, carrier: Carrier) => this.#opened(peer, carrier, null),
     };
     this.#listener = await SshListener.open(options, hostname, port);
@@ -160,9 +158,9 @@ export class SshLink implements Link {
 
   /** @param endpoint Where this node dialled; null when the peer did. */
   #opened(peer: PeerId, carrier: Carrier, endpoint: Endpoint | null): void {
-    if (this.#isClosed) return void carrier.socket.destroy();
     const { clock, events } = this.#options;
     const publicKey = this.#options.publicKeyOf(peer);
+    if (this.#isClosed || !publicKey) return void carrier.socket.destroy();
     const way = this.#wayOf(peer);
     const connection: SshConnection = new SshConnection({
       ...carrier,
@@ -170,19 +168,29 @@ export class SshLink implements Link {
       isOurs: endpoint !== null,
       limits: this.#limits,
       clock,
-      isMember: () => publicKey !== null && isKeyOf(peer, publicKey, this.#options),
+      isMember: () => isKeyOf(peer, publicKey, this.#options),
       onTrain: (train) => events.received(peer, train),
       onClosed: (why) => this.#closed(connection, way, why),
     });
     this.#connections.add(connection);
     connection.ended.then(() => this.#connections.delete(connection));
     const old = way.connection;
-    if (old && this.#isBetter(old, connection)) return connection.close("there is another one");
+    // The peer may not know yet of the one that stays, and would take an end for the end of all.
+    if (old && this.#isBetter(old, connection)) return this.#retire(connection);
     way.connection = connection;
     way.problem = null;
     way.dialer?.connected();
-    if (old) return old.retire();
+    if (old) return this.#retire(old);
     events.changed(peer, true, endpoint ? `connected to ${endpoint}` : "the peer connected");
+  }
+
+  /** Ends one that is not used any more, in a while. */
+  #retire(connection: SshConnection): void {
+    connection.retire();
+    const { peer } = connection;
+    const used = this.#ways.get(peer)?.connection;
+    const retired = [...this.#connections].filter((each) => each.peer === peer && each !== used);
+    if (retired.length > MAX_RETIRED) retired[0]!.close("there are too many connections");
   }
 
   /** Whether both dialled at once, and the older one is the one that both keep. */

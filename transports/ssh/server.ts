@@ -16,7 +16,8 @@ import type { Carrier } from "./connection.ts";
 import { type Members, memberWith, parsePublicKeyBlob, privateKeyPem } from "./keys.ts";
 import { SSH_KEY_TYPE, SSH_USER } from "./keys.ts";
 import type { Limits } from "./limits.ts";
-import { ALGORITHMS, type AuthContext, IDENT, type IncomingClient, type Ssh2 } from "./ssh2.ts";
+import { ALGORITHMS, IDENT, loadSsh2 } from "./ssh2.ts";
+import type { AuthContext, IncomingClient, Ssh2 } from "./ssh2.ts";
 
 /** What the channel asks for. */
 export const CHANNEL_PATH = "tunnelmesh.datagram";
@@ -31,7 +32,6 @@ export interface ListenerOptions {
   readonly identity: Identity;
   readonly members: Members;
   readonly limits: Limits;
-  readonly ssh2: Ssh2;
   /** A peer opened its channel. */
   readonly onOpen: (peer: PeerId, carrier: Carrier) => void;
 }
@@ -101,7 +101,6 @@ export class SshListener {
   }
 
   #admit(socket: Socket): void {
-    const { limits, ssh2 } = this.#options;
     const source = sourceOf(socket.remoteAddress ?? "");
     const neighbours = [...this.#visitors].filter((each) => each.source === source);
     if (neighbours.length >= MAX_VISITORS_PER_SOURCE) return void socket.destroy();
@@ -110,16 +109,24 @@ export class SshListener {
     const visitor: Visitor = {
       socket,
       source,
-      timer: setTimeout(() => this.#dismiss(visitor), limits.handshakeMs),
+      timer: setTimeout(() => this.#dismiss(visitor), this.#options.limits.handshakeMs),
       refusals: 0,
       peer: null,
     };
     this.#visitors.add(visitor);
     socket.once("close", () => this.#forget(visitor));
     socket.setNoDelay(true);
+    socket.on("error", () => {});
+    // Only now: a node that nobody visits needs no memory for it.
+    loadSsh2().then((ssh2) => this.#serve(visitor, ssh2), () => this.#dismiss(visitor));
+  }
+
+  #serve(visitor: Visitor, ssh2: Ssh2): void {
+    if (visitor.socket.destroyed) return;
     const config = { hostKeys: [this.#hostKey], algorithms: ALGORITHMS, ident: IDENT };
     // A server for each connection: only so it is certain which socket a client belongs to.
-    new ssh2.Server(config, (client) => this.#greet(visitor, client)).injectSocket(socket);
+    const server = new ssh2.Server(config, (client) => this.#greet(visitor, client));
+    server.injectSocket(visitor.socket);
   }
 
   #greet(visitor: Visitor, client: IncomingClient): void {

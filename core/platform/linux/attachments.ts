@@ -12,7 +12,7 @@ import type { Train } from "../../link.ts";
 import { AF_INET, check, libc, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from "./libc.ts";
 import { libcControl } from "./libc_control.ts";
 import { SOL_UDP, UDP_GRO } from "./messages.ts";
-import { Readiness } from "./readiness.ts";
+import type { Readiness } from "./readiness.ts";
 import { TrainReceiver } from "./train_receiver.ts";
 import { TrainSender } from "./train_sender.ts";
 import { setOption, writeSockaddr } from "./udp.ts";
@@ -38,7 +38,6 @@ export class Attachments {
   readonly #nodePort: number;
   readonly #onReceive: (attachment: number, train: Train) => void;
   readonly #readiness: Readiness;
-  readonly #ownsReadiness: boolean;
   readonly #receiver = new TrainReceiver();
   readonly #sender = new TrainSender();
   readonly #fdById = new Map<number, number>();
@@ -47,17 +46,15 @@ export class Attachments {
   /**
    * @param nodePort The node's UDP port on this machine.
    * @param onReceive Told what workers sent to an attachment; a train is valid during the call.
-   * @param readiness Whose wait to share; by default one of its own.
    */
   constructor(
     nodePort: number,
     onReceive: (attachment: number, train: Train) => void,
-    readiness?: Readiness,
+    readiness: Readiness,
   ) {
     this.#nodePort = nodePort;
     this.#onReceive = onReceive;
-    this.#readiness = readiness ?? new Readiness();
-    this.#ownsReadiness = readiness === undefined;
+    this.#readiness = readiness;
   }
 
   /** Opens one. */
@@ -85,9 +82,9 @@ export class Attachments {
   }
 
   /** Closes all. */
-  async shutdown(): Promise<void> {
+  shutdown(): Promise<void> {
     for (const id of [...this.#fdById.keys()]) this.close(id);
-    if (this.#ownsReadiness) await this.#readiness.shutdown();
+    return Promise.resolve();
   }
 
   #receive(id: number, fd: number): void {

@@ -236,13 +236,13 @@ socketTest("shutdown() ends while datagrams wait, and leaves no descriptor open"
   const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
   const before = openFiles();
   const node = openUdp(0, true);
-  const attachments = new Attachments(node.port, () => {});
+  const readiness = new Readiness();
+  const attachments = new Attachments(node.port, () => {}, readiness);
   for (let i = 0; i < 20; i++) {
     const { endpoint } = attachments.open();
     node.send(new Uint8Array(1_000), LOOPBACK, portOf(endpoint));
   }
-  await attachments.shutdown();
-  await attachments.shutdown();
+  for (const each of [attachments, attachments, readiness, readiness]) await each.shutdown();
   node.close();
   assert.equal(openFiles(), before);
 });

@@ -65,7 +65,6 @@ export function openUdp(port: number, wantsGro: boolean, sockets = 1): UdpSocket
     // Shared only once it is ours, so that a port of another program is still refused.
     if (sockets > 1) setOption(first.fd, SOL_SOCKET, SO_REUSEPORT, 1);
     while (fds.length < sockets) fds.push(bindSocket(first.port, wantsGro, true).fd);
-    for (const fd of fds) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 0);
     const name = new Uint8Array(SOCKADDR_IN6);
     const view = new DataView(name.buffer);
     return {

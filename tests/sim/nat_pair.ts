@@ -1,0 +1,100 @@
+/**
+ * Two machines at two sites, a coordinator with a relay, and traffic between them.
+ * @module
+ */
+import type { PathKind } from "../../core/path/address.ts";
+import type { PeerSlot } from "../../core/wireguard/device.ts";
+import type { Host } from "./host.ts";
+import type { Place, SiteKind } from "./internet.ts";
+import { SimMesh } from "./mesh.ts";
+import { SimRelay } from "./relay.ts";
+import { startSimStun } from "./stun.ts";
+
+/** One way from a client to the relay takes so long, at most, beside the site's line. */
+const RELAY_LATENCY = [10, 15] as const;
+
+/** What a pair is made with. */
+export interface PairOptions {
+  readonly seed: number;
+  readonly relays?: number;
+  /** Whether both are customers of one carrier. */
+  readonly shared?: boolean;
+}
+
+/** The pair, running; dispose of it to give its memory back. */
+export class NatPair implements Disposable {
+  readonly mesh: SimMesh;
+  readonly places: readonly [Place, Place];
+  readonly a: Host;
+  readonly b: Host;
+  readonly relays: readonly SimRelay[];
+
+  constructor(kinds: readonly [SiteKind, SiteKind], { seed, relays = 1 }: PairOptions) {
+    this.mesh = new SimMesh(seed);
+    const { world, network } = this.mesh;
+    this.relays = Array.from({ length: relays }, (_, i) => {
+      return new SimRelay(world, { name: `r${i}`, latency: RELAY_LATENCY });
+    });
+    const stunServers = startSimStun(network, "203.0.113.1");
+    const place = (kind: SiteKind, number: number) => {
+      const built = kind.build(network, number);
+      const ips = built.ip6 === null ? [built.ip4] : [built.ip4, built.ip6];
+      const host = this.mesh.addAt(number - 1, { ips, relays: this.relays, stunServers });
+      return { built, host };
+    };
+    const [a, b] = [place(kinds[0], 1), place(kinds[1], 2)];
+    this.places = [a.built, b.built];
+    [this.a, this.b] = [a.host, b.host];
+  }
+
+  [Symbol.dispose](): void {
+    this.mesh[Symbol.dispose]();
+  }
+
+  /** Sends from a to b at that interval for so long; returns how many were lost. */
+  talk(durationMs: number, everyMs = 20): number {
+    const { world } = this.mesh;
+    const numbers: number[] = [];
+    const end = world.now + durationMs;
+    while (world.now < end) {
+      numbers.push(this.mesh.send(this.a, this.b), this.mesh.send(this.b, this.a));
+      world.run(everyMs);
+    }
+    world.run(1_000);
+    return numbers.filter((number) => !this.mesh.hasArrived(number)).length;
+  }
+
+  /** Milliseconds until a first packet from a arrives at b, or null when it does not in `limit`. */
+  firstPacket(limit = 10_000): number | null {
+    const { world } = this.mesh;
+    const start = world.now;
+    const number = this.mesh.send(this.a, this.b);
+    while (world.now - start < limit) {
+      if (this.mesh.hasArrived(number)) return world.now - start;
+      world.run(1);
+    }
+    return null;
+  }
+
+  /** What carries a's datagrams to b. */
+  kindOf(from: Host, to: Host): PathKind | null {
+    const path = this.pathOf(from, to);
+    if (path === null) return null;
+    return path.startsWith("relay:") ? "relay" : path.startsWith("node:") ? "node" : "udp";
+  }
+
+  /** The path that `from` uses to `to`. */
+  pathOf(from: Host, to: Host): string | null {
+    const slot = this.slotOf(from, to);
+    return from.node.paths.pathsOf(slot)?.current ?? null;
+  }
+
+  slotOf(from: Host, to: Host): PeerSlot {
+    return from.node.slotOf(to.reply.id)!;
+  }
+
+  /** Both directions direct. */
+  isDirect(): boolean {
+    return this.kindOf(this.a, this.b) === "udp" && this.kindOf(this.b, this.a) === "udp";
+  }
+}
