@@ -143,7 +143,8 @@ async function serveNode(
       },
     },
     relays: false,
-    openLinks: (wiring) => openLinks({ identity, ...membership }, wiring),
+    openLinks: (wiring) =>
+      openLinks({ identity, ...membership, sshPort: 2222, proxy: null }, wiring),
     openPortMapper: null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   });

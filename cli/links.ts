@@ -1,11 +1,14 @@
 /**
- * Which links does a node have beside UDP? A relay through each coordinator.
+ * Which links does a node have beside UDP? SSH, and a relay through each coordinator.
  * @module
  */
 import type { LinkWiring, ReportingLink } from "../core/daemon/carriers.ts";
 import { tlsOptions } from "../core/daemon/tls_pin.ts";
 import type { Identity } from "../core/identity/keys.ts";
+import type { LinkEvents } from "../core/link.ts";
+import { connectThrough, parseProxy } from "../core/platform/proxy.ts";
 import { RelayLink } from "../transports/relay/client.ts";
+import { SshLink } from "../transports/ssh/link.ts";
 
 /** What links are chosen by. */
 export interface LinkOptions {
@@ -14,26 +17,74 @@ export interface LinkOptions {
   readonly urls: readonly string[];
   /** PEM that coordinators are checked against; null for the system's roots. */
   readonly caCertificate: string | null;
+  /** TCP port of the SSH link; 0 for none. */
+  readonly sshPort: number;
+  /** HTTP proxy for all of them, or null. */
+  readonly proxy: string | null;
 }
 
 /** Coordinators that are used as relays at once: the second is for when the first dies. */
 const MAX_RELAYS = 3;
 
 /** Makes the links; each connects by itself from here on. */
-export function openLinks(options: LinkOptions, wiring: LinkWiring): ReportingLink[] {
-  const { identity, urls, caCertificate } = options;
+export async function openLinks(
+  options: LinkOptions,
+  wiring: LinkWiring,
+): Promise<ReportingLink[]> {
+  const { identity, urls, caCertificate, sshPort } = options;
   const { clock, random } = wiring;
   const tls = tlsOptions(caCertificate);
-  return urls.slice(0, MAX_RELAYS).map((text) => {
+  // First, since relays speak as soon as they are made, and their owner listens only then.
+  const ssh = sshPort === 0 ? [] : [await openSsh(options, wiring)];
+  const relays: ReportingLink[] = urls.slice(0, MAX_RELAYS).map((text) => {
     const url = text.replace(/^https:/, "wss:");
-    // Its name is known only once it is made; no event comes before that.
-    const events = {
-      received: (...args: Parameters<ReturnType<LinkWiring["events"]>["received"]>) =>
-        wiring.events(link.name).received(...args),
-      changed: (...args: Parameters<ReturnType<LinkWiring["events"]>["changed"]>) =>
-        wiring.events(link.name).changed(...args),
-    };
-    const link: RelayLink = new RelayLink({ url, identity, tls, events, random, clock });
+    const link: RelayLink = new RelayLink({
+      url,
+      identity,
+      tls,
+      // Its name is known only once it is made; no event comes before that.
+      events: lateEvents(() => wiring.events(link.name)),
+      random,
+      clock,
+      // A coordinator on this machine needs none.
+      proxy: /\/\/(localhost|127\.|\[::1\])/.test(url) ? null : options.proxy,
+    });
     return link;
   });
+  return [...ssh, ...relays];
+}
+
+async function openSsh(options: LinkOptions, wiring: LinkWiring): Promise<SshLink> {
+  const { identity, sshPort } = options;
+  const { clock, random, publicKeyOf, peerOf } = wiring;
+  const proxy = options.proxy === null ? null : parseProxy(options.proxy);
+  const open = (hostname: string) =>
+    SshLink.open({
+      identity,
+      listen: { hostname, port: sshPort },
+      publicKeyOf,
+      peerOf,
+      events: wiring.events("ssh"),
+      random,
+      clock,
+      ...(proxy
+        ? {
+          connect: (hostname: string, port: number, signal: AbortSignal) =>
+            connectThrough(proxy, { hostname: bracketed(hostname), port }, signal),
+        }
+        : {}),
+    });
+  // A system without IPv6 refuses the first.
+  return await open("::").catch(() => open("0.0.0.0"));
+}
+
+function lateEvents(events: () => LinkEvents): LinkEvents {
+  return {
+    received: (peer, train) => events().received(peer, train),
+    changed: (peer, isUp, why) => events().changed(peer, isUp, why),
+  };
+}
+
+function bracketed(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
 }

@@ -2,7 +2,7 @@
  * What carries datagrams beside the node's UDP socket, put together: links, other nodes.
  * @module
  */
-import { fromBase64Url } from "../bytes.ts";
+import { equalConstantTime, fromBase64Url } from "../bytes.ts";
 import { errorMessage } from "../errors.ts";
 import { peerIdOf } from "../identity/keys.ts";
 import type { PeerId } from "../ids.ts";
@@ -38,7 +38,7 @@ export interface ReportingLink extends Link {
   readonly rttMs?: number | null;
   readonly problem?: string | null;
   /** TCP port that it listens on. */
-  readonly port?: number;
+  readonly port?: number | null;
 }
 
 export interface CarriersOptions {
@@ -48,7 +48,7 @@ export interface CarriersOptions {
   /** This node's mesh address, IPv4. */
   readonly address: Ip;
   readonly relays: boolean;
-  readonly openLinks: (wiring: LinkWiring) => readonly ReportingLink[];
+  readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   readonly clock: () => Millis;
   readonly emit: (event: PathEvent) => void;
   readonly log: Log;
@@ -57,29 +57,15 @@ export interface CarriersOptions {
 /** See the module's doc. */
 export class Carriers {
   readonly #options: CarriersOptions;
-  readonly #links: readonly ReportingLink[];
+  #links: readonly ReportingLink[] = [];
   readonly #sockets: ExtraSockets;
   #nodeRelay: NodeRelay | null = null;
 
   constructor(options: CarriersOptions) {
     this.#options = options;
-    const { paths, clock, readiness } = options;
+    const { paths, readiness } = options;
     this.#sockets = new ExtraSockets(readiness, paths.inbound.bind(paths));
     paths.addCarrier("socket", this.#sockets);
-    this.#links = options.openLinks({
-      events: (name) => this.#events(name),
-      publicKeyOf: (peer) => this.#keyOf(peer),
-      peerOf: (key) => {
-        const id = peerIdOf(key);
-        const known = this.#keyOf(id);
-        return known !== null && known.every((byte, i) => byte === key[i]) ? id : null;
-      },
-      clock,
-      random: systemRandom,
-    });
-    for (const link of this.#links) {
-      paths.addCarrier(link.name, { send: (_to, peer, train) => link.send(peer, train) });
-    }
   }
 
   /** TCP port of the SSH link, 0 for none. */
@@ -97,8 +83,27 @@ export class Carriers {
     }));
   }
 
-  /** Opens what needs the mesh interface. */
-  start(): void {
+  /** Opens links, and what needs the mesh interface. */
+  async start(): Promise<void> {
+    this.#openNodeRelay();
+    const { openLinks, clock, paths } = this.#options;
+    this.#links = await openLinks({
+      events: (name) => this.#events(name),
+      publicKeyOf: (peer) => this.#keyOf(peer),
+      peerOf: (key) => {
+        const id = peerIdOf(key);
+        const known = this.#keyOf(id);
+        return known !== null && equalConstantTime(known, key) ? id : null;
+      },
+      clock,
+      random: systemRandom,
+    });
+    for (const link of this.#links) {
+      paths.addCarrier(link.name, { send: (_to, peer, train) => link.send(peer, train) });
+    }
+  }
+
+  #openNodeRelay(): void {
     const { node, paths, address, relays, log } = this.#options;
     const memberAt = (ip: Ip) =>
       [...node.peers.values()].find(({ addresses }) => addresses.includes(ip))?.id ?? null;

@@ -3,12 +3,15 @@
  * on them into events. It decides nothing.
  * @module
  */
+import type { RequestOptions } from "node:https";
+import type { ConnectionOptions } from "node:tls";
 // @ts-types="@types/ws"
 import { WebSocket } from "ws";
 import type { ControlEffect, ControlEvent } from "../control/client.ts";
 import { MAX_SERVER_MESSAGE_LENGTH } from "../control/messages.ts";
 import { errorMessage } from "../errors.ts";
 import { canonicalIp, type Ip } from "../ip.ts";
+import { throughProxy } from "../platform/proxy.ts";
 import { tlsOptions } from "./tls_pin.ts";
 
 /** What a channel needs. */
@@ -25,6 +28,8 @@ export interface ControlChannelOptions {
 export class ControlChannel {
   readonly #options: ControlChannelOptions;
   readonly #sockets = new Map<number, WebSocket>();
+  /** On their way through a proxy. */
+  readonly #dialling = new Map<number, AbortController>();
   #remote: Ip | null = null;
   #isClosed = false;
 
@@ -41,10 +46,11 @@ export class ControlChannel {
   perform(effect: Extract<ControlEffect, { type: "connect" | "send" | "close" }>): void {
     switch (effect.type) {
       case "connect":
-        return this.#connect(effect.connection, effect.url);
+        return void this.#connect(effect.connection, effect.url);
       case "send":
         return this.#sockets.get(effect.connection)?.send(JSON.stringify(effect.message));
       case "close": {
+        this.#abort(effect.connection);
         const socket = this.#sockets.get(effect.connection);
         this.#sockets.delete(effect.connection);
         return socket?.terminate();
@@ -55,6 +61,7 @@ export class ControlChannel {
   /** Ends every socket; no event follows. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const connection of [...this.#dialling.keys()]) this.#abort(connection);
     const ended = [...this.#sockets.values()].map((socket) => {
       if (socket.readyState === WebSocket.CLOSED) return Promise.resolve();
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -66,17 +73,30 @@ export class ControlChannel {
     await Promise.all(ended);
   }
 
-  #connect(connection: number, url: string): void {
+  async #connect(connection: number, url: string): Promise<void> {
+    const tls = tlsOptions(this.#options.caCertificate);
+    const aborter = new AbortController();
+    this.#dialling.set(connection, aborter);
+    try {
+      const via = await throughProxy(new URL(url), tls as ConnectionOptions, aborter.signal);
+      if (this.#dialling.delete(connection)) {
+        this.#open(connection, url, { ...tls, ...via });
+      }
+    } catch (error) {
+      if (!this.#dialling.delete(connection)) return;
+      this.#emit({ type: "closed", connection, reason: errorMessage(error) });
+    }
+  }
+
+  #open(connection: number, url: string, options: RequestOptions): void {
     const socket = new WebSocket(url, {
-      ...tlsOptions(this.#options.caCertificate),
+      ...options,
       perMessageDeflate: false,
       maxPayload: 4 * MAX_SERVER_MESSAGE_LENGTH,
     });
     this.#sockets.set(connection, socket);
     let reason = "the connection was closed";
-    const emit = (event: ControlEvent) => {
-      if (!this.#isClosed) this.#options.emit(event);
-    };
+    const emit = this.#emit.bind(this);
     socket.on("open", () => {
       this.#remote = remoteOf(socket);
       emit({ type: "open", connection });
@@ -91,6 +111,15 @@ export class ControlChannel {
       this.#sockets.delete(connection);
       emit({ type: "closed", connection, reason });
     });
+  }
+
+  #emit(event: ControlEvent): void {
+    if (!this.#isClosed) this.#options.emit(event);
+  }
+
+  #abort(connection: number): void {
+    this.#dialling.get(connection)?.abort();
+    this.#dialling.delete(connection);
   }
 }
 

@@ -113,7 +113,7 @@ export class Daemon {
       await daemon.close();
       throw error;
     }
-    daemon.#carriers.start();
+    await daemon.#carriers.start();
     daemon.#reachability.start();
     daemon.#watch();
     daemon.#trimTimer = setTimeout(trimMemory, TRIM_DELAY_MS);

@@ -38,7 +38,7 @@ export interface DaemonOptions {
   /** Whether this node passes datagrams of other members on. */
   readonly relays: boolean;
   /** Makes the links beside UDP. */
-  readonly openLinks: (wiring: LinkWiring) => readonly ReportingLink[];
+  readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   /** Asks the router for a port; null where users do not want that. */
   readonly openPortMapper: ((udpPort: number, onChange: () => void) => PortMapper) | null;
   /** Shortens the rekey interval in tests. */

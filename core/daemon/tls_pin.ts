@@ -10,10 +10,11 @@
  */
 import { X509Certificate } from "node:crypto";
 import https from "node:https";
-import type { PeerCertificate } from "node:tls";
+import type { ConnectionOptions, PeerCertificate } from "node:tls";
 import { equalConstantTime } from "../bytes.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import { PATHS } from "../control/envelope.ts";
+import { throughProxy } from "../platform/proxy.ts";
 
 /** The name in every coordinator's certificate and in no node's. */
 export const COORDINATOR_SAN = "this.tunnelmesh";
@@ -53,7 +54,7 @@ export interface HttpAnswer {
  *
  * @throws {MeshError} `coordinator-unreachable`, or `coordinator-untrusted` when TLS refuses it.
  */
-export function request(
+export async function request(
   url: string,
   init: {
     readonly method: string;
@@ -64,10 +65,12 @@ export function request(
 ): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
   const { method, body, tls } = init;
+  const signal = AbortSignal.timeout(REQUEST_MS);
+  const via = await throughProxy(new URL(url), tls as ConnectionOptions, signal);
   const headers = { ...init.headers };
   // Without it node sends chunks, which the coordinator does not take.
   if (body !== undefined) headers["content-length"] = `${new TextEncoder().encode(body).length}`;
-  const sent = https.request(url, { ...tls, method, headers, agent: false }, (response) => {
+  const sent = https.request(url, { ...tls, ...via, method, headers, agent: false }, (response) => {
     const chunks: Uint8Array[] = [];
     let size = 0;
     response.on("data", (chunk: Uint8Array) => {
@@ -85,7 +88,7 @@ export function request(
   sent.on("error", (error) => reject(unreachable(url, error)));
   sent.on("close", () => clearTimeout(timer));
   sent.end(body);
-  return promise;
+  return await promise;
 }
 
 /**

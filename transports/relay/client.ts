@@ -5,8 +5,8 @@
 import type { Buffer } from "node:buffer";
 import type { ClientRequestArgs } from "node:http";
 import type { RequestOptions } from "node:https";
-import net from "node:net";
-import tls from "node:tls";
+import type net from "node:net";
+import type { ConnectionOptions } from "node:tls";
 // @ts-types="@types/ws"
 import { type ClientOptions, WebSocket } from "ws";
 import { PATHS } from "../../core/control/envelope.ts";
@@ -16,7 +16,7 @@ import type { PeerId } from "../../core/ids.ts";
 import type { Link, LinkEvents, Train } from "../../core/link.ts";
 import { type Millis, NEVER } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
-import { connectThrough, parseProxy, type Proxy } from "../proxy.ts";
+import { connectThrough, parseProxy, type Proxy, startTls } from "../../core/platform/proxy.ts";
 import { encodeData, isTrain, MAX_FRAME_BYTES } from "./frames.ts";
 import { RelaySession, type SessionEffect, type SessionEvent, type SocketId } from "./session.ts";
 
@@ -193,7 +193,12 @@ export class RelayLink implements Link {
   #socketOptions(socket: net.Socket | null): ClientOptions | ClientRequestArgs {
     return {
       ...this.#options.tls,
-      ...(socket ? { createConnection: () => this.#startTls(socket) } : {}),
+      ...(socket
+        ? {
+          createConnection: () =>
+            startTls(socket, this.#url, this.#options.tls as ConnectionOptions),
+        }
+        : {}),
       perMessageDeflate: false,
       maxPayload: MAX_FRAME_BYTES,
       maxFragments: 1,
@@ -202,13 +207,6 @@ export class RelayLink implements Link {
       // of the throughput; a key of zeros is valid on the wire and leaves them as they are.
       generateMask: (mask) => mask.fill(0),
     };
-  }
-
-  #startTls(socket: net.Socket): tls.TLSSocket {
-    const host = this.#url.hostname.replace(/^\[|\]$/g, "");
-    // An address is no server name (RFC 6066 section 3).
-    const name = net.isIP(host) === 0 ? { servername: host } : {};
-    return tls.connect({ ...this.#options.tls as tls.ConnectionOptions, ...name, host, socket });
   }
 
   #arm(): void {

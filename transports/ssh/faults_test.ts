@@ -5,7 +5,7 @@ import { concatBytes } from "../../core/bytes.ts";
 import type { Identity } from "../../core/identity/keys.ts";
 import type { Endpoint } from "../../core/ip.ts";
 import type { Train } from "../../core/link.ts";
-import { connectThrough, parseProxy } from "../proxy.ts";
+import { connectThrough, parseProxy } from "../../core/platform/proxy.ts";
 import {
   identityOf,
   Membership,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { ConnectProxy, type ConnectProxyOptions } from "../tests/connect_proxy.ts";
-import { utf8 } from "../core/bytes.ts";
-import { MeshError } from "../core/errors.ts";
-import { SeededRandom } from "../core/random.ts";
+import { ConnectProxy, type ConnectProxyOptions } from "../../tests/connect_proxy.ts";
+import { utf8 } from "../bytes.ts";
+import { MeshError } from "../errors.ts";
+import { SeededRandom } from "../random.ts";
 import { connectThrough, MAX_ANSWER_BYTES, parseAnswer, parseProxy, type Target } from "./proxy.ts";
 
 const TARGET: Target = { hostname: "127.0.0.1", port: 9 };

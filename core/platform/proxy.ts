@@ -7,8 +7,9 @@
  */
 import type { Buffer } from "node:buffer";
 import net from "node:net";
-import { concatBytes, toBase64, utf8 } from "../core/bytes.ts";
-import { errorMessage, MeshError } from "../core/errors.ts";
+import tls from "node:tls";
+import { concatBytes, toBase64, utf8 } from "../bytes.ts";
+import { errorMessage, MeshError } from "../errors.ts";
 
 /** Most bytes of a proxy's answer before the tunnel begins. */
 export const MAX_ANSWER_BYTES = 16_384;
@@ -140,4 +141,47 @@ function unreachable({ host, port }: Proxy, target: Target, why: string): MeshEr
   return new MeshError("coordinator-unreachable", `Cannot reach ${via}: ${why}`, {
     hint: "Check the proxy's address and credentials, and that it allows CONNECT to that port",
   });
+}
+
+/** Where coordinators are reached through; a process has one, as it has one environment. */
+let inUse: Proxy | null = null;
+
+/**
+ * Connections to coordinators go through this proxy from here on, or directly when it is null.
+ * @throws {MeshError} "config-invalid"
+ */
+export function useProxy(text: string | null): void {
+  inUse = text === null ? null : parseProxy(text);
+}
+
+/** The proxy for connections to `url`, or null: this machine itself needs none. */
+export function proxyFor(url: URL): Proxy | null {
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const isLocal = host === "localhost" || host === "::1" || host.startsWith("127.");
+  return isLocal ? null : inUse;
+}
+
+/** What `node:https` and WebSockets need to reach `url`; nothing where there is no proxy. */
+export async function throughProxy(
+  url: URL,
+  options: tls.ConnectionOptions,
+  signal: AbortSignal,
+): Promise<{ createConnection?: () => tls.TLSSocket }> {
+  const proxy = proxyFor(url);
+  if (!proxy) return {};
+  const target = { hostname: url.hostname, port: Number(url.port) || 443 };
+  const socket = await connectThrough(proxy, target, signal);
+  return { createConnection: () => startTls(socket, url, options) };
+}
+
+/** Starts TLS with the host of `url` on a connection to it. */
+export function startTls(
+  socket: net.Socket,
+  url: URL,
+  options: tls.ConnectionOptions,
+): tls.TLSSocket {
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  // An address is no server name (RFC 6066 section 3).
+  const name = net.isIP(host) === 0 ? { servername: host } : {};
+  return tls.connect({ ...options, ...name, host, socket });
 }
