@@ -35,6 +35,10 @@ import {
 } from "../core/ip.ts";
 import type { StaticPeer } from "../core/node.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
+import { openClock } from "../core/platform/linux/clock.ts";
+import { systemRandom } from "../core/daemon/system_random.ts";
+import { defaultRoute } from "../transports/portmap/route.ts";
+import { PortMapper } from "../transports/portmap/shell.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type {
   CoordinatorRunOptions,
@@ -145,7 +149,14 @@ async function serveNode(
     relays: false,
     openLinks: (wiring) =>
       openLinks({ identity, ...membership, sshPort: 2222, proxy: null }, wiring),
-    openPortMapper: null,
+    openPortMapper: (port, onChange) =>
+      new PortMapper({
+        port,
+        random: systemRandom,
+        clock: openClock(),
+        route: defaultRoute,
+        onChange,
+      }),
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   });
   try {

@@ -18,6 +18,7 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "wg", package: "wireguard-tools" },
   { program: "wireguard-go", package: "wireguard-go" },
   { program: "iperf3", package: "iperf3" },
+  { program: "miniupnpd", package: "miniupnpd-nftables" },
   { program: "dig", package: "dnsutils" },
   { program: "curl", package: "curl" },
   { program: "openssl", package: "openssl" },
