@@ -34,6 +34,7 @@ import {
   prefixesOverlap,
 } from "../core/ip.ts";
 import type { StaticPeer } from "../core/node.ts";
+import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { openClock } from "../core/platform/linux/clock.ts";
 import { systemRandom } from "../core/daemon/system_random.ts";
@@ -58,6 +59,7 @@ const CIDR4_CHOICES = ["172.30.0.0/16", "172.29.0.0/16", "10.142.0.0/16", "100.1
 /** Runs a node until it is stopped. */
 export async function runNode(options: NodeRunOptions): Promise<void> {
   requireLinux();
+  useProxy(options.paths.proxy);
   using state = await StateDir.open(options.stateDir, { exclusive: true });
   const identity = await identityOf(options);
   const membership = await belong(options, state, identity);
@@ -74,6 +76,7 @@ export async function runCoordinator(options: CoordinatorRunOptions): Promise<vo
 export async function runUp(options: UpRunOptions): Promise<void> {
   requireLinux();
   const { node, progress } = options;
+  useProxy(node.paths.proxy);
   using state = await StateDir.open(node.stateDir, { exclusive: true });
   const identity = await identityOf(node);
   const cidr4 = options.coordinator.cidr4 ?? await freeCidr4(options.coordinator.dataDir);
@@ -120,7 +123,7 @@ async function serveNode(
   { identity, membership, publicUrl }: Standing,
   whenReady: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
-  const { progress } = options;
+  const { progress, paths } = options;
   const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
   const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
   const service = await NodeService.start({
@@ -146,10 +149,12 @@ async function serveNode(
         port: options.dns.listen.port,
       },
     },
-    relays: false,
+    relays: paths.relay,
+    preference: paths.preference,
+    peerPreferences: paths.peerPreferences,
     openLinks: (wiring) =>
-      openLinks({ identity, ...membership, sshPort: 2222, proxy: null }, wiring),
-    openPortMapper: (port, onChange) =>
+      openLinks({ identity, ...membership, sshPort: paths.sshPort, proxy: paths.proxy }, wiring),
+    openPortMapper: !paths.portMapping ? null : (port, onChange) =>
       new PortMapper({
         port,
         random: systemRandom,

@@ -65,6 +65,7 @@ export function resolveNode(
     interfaceName: config.interfaceName ?? interfaceName(context),
     mtu: config.mtu,
     dataPlane: config.dataPlane,
+    paths: { ...config.paths, proxy: config.paths.proxy ?? proxyOf(host) },
     dns: {
       isEnabled: config.dns.isEnabled,
       listen: config.dns.listen,
@@ -72,6 +73,13 @@ export function resolveNode(
     },
     wireguardPeers: config.wireguardPeers.map((peer) => wireguardPeer(peer, loaded, surroundings)),
   };
+}
+
+/** The environment's proxy for encrypted connections, as other programs read it. */
+function proxyOf(host: Host): string | null {
+  const text = host.env.HTTPS_PROXY ?? host.env.https_proxy ?? "";
+  if (text === "") return null;
+  return text.includes("://") ? text : `http://${text}`;
 }
 
 /** Options of the coordinator that `loaded` describes. @throws {MeshError} `config-invalid` */

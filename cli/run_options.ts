@@ -4,7 +4,7 @@
  * @module
  */
 import type { DataPlaneSettings } from "../core/dataplane/settings.ts";
-import type { LogLevel, WireguardPeerConfig } from "../core/config/config.ts";
+import type { LogLevel, PathsConfig, WireguardPeerConfig } from "../core/config/config.ts";
 import type { Progress } from "./progress.ts";
 
 /** How the daemon answers mesh names. */
@@ -65,6 +65,8 @@ export interface NodeRunOptions extends CommonRunOptions {
   /** Bytes. */
   readonly mtu: number;
   readonly dataPlane: DataPlaneSettings;
+  /** By which ways peers are reached. */
+  readonly paths: PathsConfig;
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
 }

@@ -17,13 +17,10 @@
  * @module
  */
 import { fromBase64Url, toBase64Url } from "../../core/bytes.ts";
-import { isLoopback, usableEndpoints } from "../../core/control/candidates.ts";
 import { controlBytes } from "../../core/control/envelope.ts";
 import {
   type Hello,
-  MAX_ENDPOINTS,
   type Netmap,
-  type NodeLinks,
   type NodeMessage,
   parseNodeMessage,
   type PeerEntry,
@@ -35,11 +32,12 @@ import { MeshError } from "../../core/errors.ts";
 import { peerIdOf, verify } from "../../core/identity/keys.ts";
 import type { SignedRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
-import { type Endpoint, formatEndpoint, type Ip } from "../../core/ip.ts";
+import { type Endpoint, type Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { RateLimiter } from "./rate_limiter.ts";
+import { endpointsOf, type Presence } from "./presence.ts";
 import type { Registry } from "./registry.ts";
 import type { Node } from "./state.ts";
 
@@ -98,17 +96,6 @@ interface Connection {
   heardAt: Millis;
   /** Null until its hello was accepted. */
   peer: PeerId | null;
-}
-
-interface Presence {
-  /** The live connection, or null while offline. */
-  connection: ConnectionId | null;
-  claimed: readonly Endpoint[];
-  links: NodeLinks | undefined;
-  udpPort: number;
-  remote: Ip;
-  bootId: string;
-  lastSeen: number;
 }
 
 /** The server side of all control connections; see the module's doc. */
@@ -384,16 +371,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     };
   }
 
-  /** What the peer claims, then where its connection comes from with the UDP port it claims. */
   #endpointsOf(id: PeerId): Endpoint[] {
     const presence = this.#presence.get(id);
-    if (!presence) return [];
-    const { claimed, udpPort, remote } = presence;
-    const observed = isLoopback(remote) ? this.#options.publicIps ?? [] : [remote];
-    const seen = udpPort === 0 ? [] : observed.map((ip) => formatEndpoint(ip, udpPort));
-    const proper = usableEndpoints(seen, this.#state);
-    const own = usableEndpoints(claimed, this.#state).slice(0, MAX_ENDPOINTS - proper.length);
-    return usableEndpoints([...own, ...proper], this.#state);
+    return presence ? endpointsOf(presence, this.#options.publicIps ?? [], this.#state) : [];
   }
 
   #coordinatorIds(): PeerId[] {

@@ -3,6 +3,7 @@
  * converted. Paths are as the user wrote them; whoever opens one expands `~`.
  * @module
  */
+import type { PathPreference } from "../path/peer_paths.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
 
 /** Least severe first. */
@@ -42,6 +43,7 @@ export interface PeerConfig {
   /** Bytes. */
   readonly mtu: number;
   readonly dataPlane: DataPlaneSettings;
+  readonly paths: PathsConfig;
   readonly dns: {
     readonly isEnabled: boolean;
     readonly listen: ListenConfig | null;
@@ -51,6 +53,18 @@ export interface PeerConfig {
   readonly wireguardPeers: readonly WireguardPeerConfig[];
   readonly logLevel: LogLevel;
   readonly coordinator: CoordinatorConfig;
+}
+
+/** By which ways peers are reached. */
+export interface PathsConfig {
+  /** Whether this node passes datagrams of others on. */
+  readonly relay: boolean;
+  /** 0 for no SSH link. */
+  readonly sshPort: number;
+  readonly portMapping: boolean;
+  readonly proxy: string | null;
+  readonly preference: PathPreference;
+  readonly peerPreferences: readonly ({ readonly name: string } & PathPreference)[];
 }
 
 /** An address to listen on; a null host is every address. */

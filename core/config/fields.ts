@@ -75,6 +75,14 @@ export function hostPort() {
   });
 }
 
+/** `http://[user:password@]host:port` of an HTTP proxy. */
+export function proxy() {
+  return z.string().refine((value) => {
+    const url = URL.canParse(value) ? new URL(value) : null;
+    return url?.protocol === "http:" && url.pathname === "/" && url.search + url.hash === "";
+  }, { error: "must be http://HOST:PORT, with USER:PASSWORD@ before the host where it asks" });
+}
+
 /** A host name or an address. */
 export function host() {
   return z.string().refine((value) => parseHost(value) !== null, {

@@ -8,10 +8,12 @@ import { formatPrefix, parsePrefix } from "../ip.ts";
 import type {
   CoordinatorConfig,
   ListenConfig,
+  PathsConfig,
   PeerConfig,
   ServerConfig,
   WireguardPeerConfig,
 } from "./config.ts";
+import { PATH_KINDS } from "../path/address.ts";
 import type { PeerFile, ServerFile } from "./schema.ts";
 import { parseCoordinatorUrl, parseHost, parseListen } from "./units.ts";
 
@@ -41,6 +43,7 @@ export function normalisePeer(file: PeerFile): PeerConfig {
       workers: file.data_plane?.workers ?? null,
       disabled: [...new Set(file.data_plane?.disable ?? [])],
     },
+    paths: paths(file),
     dns: {
       isEnabled: file.dns?.enabled ?? true,
       listen: file.dns?.listen === undefined ? null : parsed(parseListen(file.dns.listen)),
@@ -76,6 +79,22 @@ function normaliseCoordinator(
       : formatPrefix(parsed(parsePrefix(file.mesh_cidr))),
     certificate: file?.certificate ?? null,
     certificateKey: file?.certificate_key ?? null,
+  };
+}
+
+function paths(file: PeerFile): PathsConfig {
+  const { order = PATH_KINDS, exclude = [], peers = [] } = file.transports ?? {};
+  return {
+    relay: file.relay,
+    sshPort: file.ssh_port,
+    portMapping: file.port_mapping,
+    proxy: file.proxy ?? null,
+    preference: { order, exclude },
+    peerPreferences: peers.map((peer) => ({
+      name: peer.name,
+      order: peer.order ?? order,
+      exclude: peer.exclude ?? exclude,
+    })),
   };
 }
 

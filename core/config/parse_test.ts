@@ -194,8 +194,8 @@ const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
     ["wireguard.enabled"],
   ],
   ["nothing for a part that is off", { wireguard: { enabled: false, listen_port: 1 } }, []],
-  ["nothing for defaults", { ssh_port: 2222, metrics_enabled: false, docker: {} }, []],
-  ["another port of a missing part", { ssh_port: 2200 }, ["ssh_port"]],
+  ["nothing for defaults", { metrics_enabled: false, docker: {} }, []],
+  ["another port of a missing part", { metrics_port: 9500 }, ["metrics_port"]],
   ["a coordinator's S3", { coordinator: { s3: { max_size: "10Gi" } } }, [
     "coordinator.s3.max_size",
   ]],

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { MAX_WORKERS } from "../dataplane/layout.ts";
 import { ACCELERATIONS, AEAD_CHOICES } from "../dataplane/settings.ts";
 import { Alias, PeerName } from "../ids.ts";
+import { PATH_KINDS } from "../path/address.ts";
 import { LOG_LEVELS } from "./config.ts";
 import * as field from "./fields.ts";
 
@@ -85,6 +86,34 @@ const dns = {
   aliases: z.array(Alias).default([]).meta({
     description: "Further names of this node, unique in the mesh",
     example: ["www", "api.anna"],
+  }),
+};
+
+const pathKind = z.enum(PATH_KINDS);
+const order = z.array(pathKind).refine(isWithoutDoubles, "names a kind twice");
+const exclude = z.array(pathKind).refine(isWithoutDoubles, "names a kind twice")
+  .refine((kinds) => kinds.length < PATH_KINDS.length, "must leave a kind of path");
+
+/** Which paths to use for one peer. */
+const PeerTransports = z.strictObject({
+  name: PeerName.meta({ description: "The peer", example: "nas" }),
+  order: order.optional().meta({
+    description: "Kinds of path, the most wanted first",
+    example: ["relay", "udp"],
+  }),
+  exclude: exclude.optional().meta({ description: "Kinds never to use", example: ["relay"] }),
+});
+
+const transports = {
+  order: order.default([...PATH_KINDS]).meta({
+    description: "Kinds of path, the most wanted first; those left out come last",
+  }),
+  exclude: exclude.default([]).meta({
+    description: `Kinds of path never to use, of ${PATH_KINDS.join(", ")}`,
+    example: ["ssh"],
+  }),
+  peers: z.array(PeerTransports).default([]).meta({
+    description: "The same for single peers",
   }),
 };
 
@@ -184,6 +213,19 @@ export const peerFields = {
   udp_port: field.port().default(51820).meta({
     description: "UDP port for encrypted traffic; a random one when it is taken",
   }),
+  relay: z.boolean().default(false).meta({
+    description: "Pass datagrams of other members on, sealed for them, by UDP",
+  }),
+  port_mapping: z.boolean().default(true).meta({
+    description: "Ask the router for a port, by PCP, NAT-PMP or UPnP",
+  }),
+  proxy: field.proxy().optional().meta({
+    description: "HTTP proxy to reach coordinators and SSH links through",
+    example: "http://proxy.example.com:3128",
+    secret: true,
+    whenAbsent: "that of the environment, HTTPS_PROXY",
+  }),
+  transports: field.part(transports, "Which kinds of path to use"),
   tun: field.part(tun, "The mesh interface"),
   data_plane: field.part(dataPlane, "How packets are carried"),
   dns: field.part(dns, "Mesh names"),
@@ -210,7 +252,9 @@ export const peerFields = {
     .default(".tunnelmesh").meta({
       description: "Suffix of mesh names; all three always resolve",
     }),
-  ssh_port: off(field.port().default(2222), "the SSH link", "TCP port of the SSH link"),
+  ssh_port: z.int().min(0).max(65535).default(2222).meta({
+    description: "TCP port where peers may connect by SSH when UDP is blocked; 0 is none",
+  }),
   exit_node: off(z.string().optional(), EXIT, "Peer that traffic to the internet goes through"),
   exit_peer: z.string().optional().meta({
     description: "Old spelling of exit_node",
@@ -227,3 +271,7 @@ export const peerFields = {
   loki: field.part(loki, "Shipping logs to Loki"),
   docker: field.part(docker, "Docker on this machine"),
 };
+
+function isWithoutDoubles(kinds: readonly string[]): boolean {
+  return new Set(kinds).size === kinds.length;
+}

@@ -14,7 +14,7 @@ import { Zone } from "../dns/zone.ts";
 import { errorMessage } from "../errors.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
-import { type NodeEffect, NodeMachine } from "../node.ts";
+import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
 import { trimMemory } from "../platform/linux/trim.ts";
@@ -175,8 +175,15 @@ export class Daemon {
       channel: this.#channel,
       zone: this.zone,
       log,
+      added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
+  }
+
+  /** What the configuration wants for a peer. */
+  #preferConfigured({ slot, name }: NodePeer): void {
+    const chosen = this.options.peerPreferences.find((each) => each.name === name);
+    if (chosen) this.preferPaths(slot, { order: chosen.order, exclude: chosen.exclude });
   }
 
   #openPaths(): PathShell {

@@ -8,7 +8,7 @@ import type { DataPlaneBridge } from "../dataplane/bridge.ts";
 import type { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
 import { type Ip, parseEndpoint } from "../ip.ts";
-import type { NodeEffect, NodeMachine } from "../node.ts";
+import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import type { Route } from "../route/lpm.ts";
 import type { Carriers } from "./carriers.ts";
@@ -32,6 +32,8 @@ export interface EffectTargets {
   readonly reachability: Reachability;
   readonly zone: Zone;
   readonly log: Log;
+  /** A peer came into use. */
+  readonly added: (peer: NodePeer) => void;
   /** Netmap and pins changed. */
   readonly save: () => void;
 }
@@ -86,6 +88,7 @@ export class Effects {
         return false;
       case "peer-added":
         plane.table.addPeer(effect.peer.slot);
+        this.#targets.added(effect.peer);
         return false;
       case "peer-removed":
         plane.table.removePeer(effect.peer.slot);

@@ -11,6 +11,7 @@ import type { Identity } from "../identity/keys.ts";
 import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
 import { Device } from "../wireguard/device.ts";
+import type { PathPreference } from "../path/peer_paths.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
 import type { DataPlane } from "./dataplane.ts";
 import type { Log } from "./log.ts";
@@ -37,6 +38,9 @@ export interface DaemonOptions {
   readonly dnsTtlSeconds: number;
   /** Whether this node passes datagrams of other members on. */
   readonly relays: boolean;
+  /** Which kinds of path to use, and for single peers by name. */
+  readonly preference: PathPreference;
+  readonly peerPreferences: readonly ({ readonly name: string } & PathPreference)[];
   /** Makes the links beside UDP. */
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   /** Asks the router for a port; null where users do not want that. */
@@ -82,6 +86,7 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
   const paths = new PathAgent({
     mtu: options.mtu,
     seed: systemRandom.uint32(),
+    preference: options.preference,
     isUsable: (endpoint) => usableEndpoints([endpoint], { cidr4, prefix6 }).length > 0,
   });
   return new NodeMachine({ id, device, control, paths, staticPeers: options.staticPeers });

@@ -16,7 +16,7 @@ import { headerBytes, isDirect, kindOf, nodePath, type PathAddress } from "./add
 import type { Offer } from "./messages.ts";
 import { type PathEffect, type PathEvent, sending } from "./events.ts";
 import { pingBytes, ponged, SEAL_BYTES, startBurst } from "./path.ts";
-import type { PeerPaths } from "./peer_paths.ts";
+import type { PathPreference, PeerPaths } from "./peer_paths.ts";
 import { hasDirect, newPeer, offerSent, offerSoon, type PeerState } from "./peer_state.ts";
 import { Punching } from "./punching.ts";
 
@@ -38,6 +38,8 @@ export interface PathAgentOptions {
   readonly isUsable: (endpoint: Endpoint) => boolean;
   /** Draws the ports that are tried; 32 bits. */
   readonly seed: number;
+  /** For peers that no other was set for. */
+  readonly preference?: PathPreference;
 }
 
 /** See the module's doc. */
@@ -108,7 +110,7 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
       case "tick":
         return;
       case "peer-added":
-        this.#peers.set(event.peer, newPeer(event.id));
+        this.#peers.set(event.peer, newPeer(event.id, this.#options.preference));
         return;
       case "peer-removed":
         this.#peers.delete(event.peer);

@@ -6,7 +6,7 @@ import type { Endpoint } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { kindOf, type PathAddress } from "./address.ts";
 import type { Offer } from "./messages.ts";
-import { PeerPaths } from "./peer_paths.ts";
+import { type PathPreference, PeerPaths } from "./peer_paths.ts";
 
 /** After an event that peers should know of, the offer is sent at these delays. */
 const OFFER_MS = [0, 300, 1_500];
@@ -30,10 +30,12 @@ export interface PeerState {
 }
 
 /** Of a peer that was just added. */
-export function newPeer(id: string): PeerState {
+export function newPeer(id: string, preference?: PathPreference): PeerState {
+  const paths = new PeerPaths();
+  if (preference) paths.preference = preference;
   return {
     id,
-    paths: new PeerPaths(),
+    paths,
     endpoints: [],
     offered: null,
     links: new Set(),

@@ -113,69 +113,90 @@ export function decodeMessage(bytes: Uint8Array): StunMessage | null {
   if (!isStun(bytes)) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const type = view.getUint16(0);
-  const kind = ((type >> 4) & 1) | ((type >> 7) & 2);
-  const method = (type & 0xf) | ((type >> 1) & 0x70) | ((type >> 2) & 0xf80);
   const transactionId = bytes.slice(8, HEADER);
-  const key = xorKey(transactionId);
-  const found = { changeIp: false, changePort: false };
-  const addresses: Record<"mapped" | "xorMapped" | "origin" | "other", Endpoint | null> = {
+  const found = readAttributes(bytes, view, xorKey(transactionId));
+  if (!found) return null;
+  const method = (type & 0xf) | ((type >> 1) & 0x70) | ((type >> 2) & 0xf80);
+  const { xorMapped, mapped, ...rest } = found;
+  return {
+    class: CLASSES[((type >> 4) & 1) | ((type >> 7) & 2)]!,
+    isBinding: method === BINDING,
+    transactionId,
+    mapped: xorMapped ?? mapped,
+    ...rest,
+  };
+}
+
+const CLASSES = ["request", "indication", "success", "error"] as const;
+
+interface Attributes {
+  changeIp: boolean;
+  changePort: boolean;
+  mapped: Endpoint | null;
+  xorMapped: Endpoint | null;
+  origin: Endpoint | null;
+  other: Endpoint | null;
+  readonly unknown: number[];
+}
+
+function readAttributes(bytes: Uint8Array, view: DataView, key: Uint8Array): Attributes | null {
+  const found: Attributes = {
+    changeIp: false,
+    changePort: false,
     mapped: null,
     xorMapped: null,
     origin: null,
     other: null,
+    unknown: [],
   };
-  const unknown: number[] = [];
   let count = 0;
   for (let at = HEADER; at < bytes.length;) {
     if (at + 4 > bytes.length || ++count > MAX_ATTRIBUTES) return null;
-    const attributeType = view.getUint16(at);
     const length = view.getUint16(at + 2);
     const end = at + 4 + length;
     if (end > bytes.length) return null;
-    const value = bytes.subarray(at + 4, end);
-    switch (attributeType) {
-      case ATTRIBUTE.changeRequest:
-        if (length !== 4) return null;
-        found.changeIp = (value[3]! & CHANGE_IP) !== 0;
-        found.changePort = (value[3]! & CHANGE_PORT) !== 0;
-        break;
-      case ATTRIBUTE.mappedAddress:
-        addresses.mapped = readAddress(value);
-        break;
-      case ATTRIBUTE.xorMappedAddress:
-        addresses.xorMapped = readAddress(value, key);
-        break;
-      case ATTRIBUTE.responseOrigin:
-        addresses.origin = readAddress(value);
-        break;
-      case ATTRIBUTE.otherAddress:
-        addresses.other = readAddress(value);
-        break;
-      case ATTRIBUTE.fingerprint:
-        if (length !== 4 || view.getUint32(at + 4) !== fingerprint(bytes.subarray(0, at))) {
-          return null;
-        }
-        break;
-      case ATTRIBUTE.errorCode:
-      case ATTRIBUTE.unknownAttributes:
-        break;
-      default:
-        if (attributeType < OPTIONAL_FROM) unknown.push(attributeType);
-    }
+    const type = view.getUint16(at);
+    if (type === ATTRIBUTE.fingerprint) {
+      const isRight = length === 4 && view.getUint32(at + 4) === fingerprint(bytes.subarray(0, at));
+      if (!isRight) return null;
+    } else if (!readAttribute(found, type, bytes.subarray(at + 4, end), key)) return null;
     at = end + (-length & 3);
   }
-  const { xorMapped, mapped, origin, other } = addresses;
-  const names = ["request", "indication", "success", "error"] as const;
-  return {
-    class: names[kind]!,
-    isBinding: method === BINDING,
-    transactionId,
-    ...found,
-    mapped: xorMapped ?? mapped,
-    origin,
-    other,
-    unknown,
-  };
+  return found;
+}
+
+/** Takes note of one attribute; false when it is malformed. */
+function readAttribute(
+  found: Attributes,
+  type: number,
+  value: Uint8Array,
+  key: Uint8Array,
+): boolean {
+  switch (type) {
+    case ATTRIBUTE.changeRequest:
+      if (value.length !== 4) return false;
+      found.changeIp = (value[3]! & CHANGE_IP) !== 0;
+      found.changePort = (value[3]! & CHANGE_PORT) !== 0;
+      return true;
+    case ATTRIBUTE.mappedAddress:
+      found.mapped = readAddress(value);
+      return true;
+    case ATTRIBUTE.xorMappedAddress:
+      found.xorMapped = readAddress(value, key);
+      return true;
+    case ATTRIBUTE.responseOrigin:
+      found.origin = readAddress(value);
+      return true;
+    case ATTRIBUTE.otherAddress:
+      found.other = readAddress(value);
+      return true;
+    case ATTRIBUTE.errorCode:
+    case ATTRIBUTE.unknownAttributes:
+      return true;
+    default:
+      if (type < OPTIONAL_FROM) found.unknown.push(type);
+      return true;
+  }
 }
 
 function encode(

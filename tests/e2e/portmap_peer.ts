@@ -8,7 +8,6 @@ import { defaultRoute } from "../../transports/portmap/route.ts";
 import { PortMapper } from "../../transports/portmap/shell.ts";
 
 const port = Number(Deno.args[0]);
-const tell = (facts: unknown) => console.log(JSON.stringify(facts));
 const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port });
 const mapper: PortMapper = new PortMapper({
   port,
@@ -25,3 +24,7 @@ await mapper.close();
 socket.close();
 await receiving.catch(() => {});
 tell({ closed: true });
+
+function tell(facts: unknown): void {
+  console.log(JSON.stringify(facts));
+}

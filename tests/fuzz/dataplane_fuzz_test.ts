@@ -76,7 +76,7 @@ Deno.test("RxPath.datagram() survives 100 000 hostile datagrams and delivers non
   assert.equal(b.delivered.splice(0).length, genuine.length);
   const counters = b.table.counters(0);
 
-  const verdicts = { done: 0, deliver: 0, control: 0, unknown: 0 };
+  const verdicts = { done: 0, deliver: 0, control: 0, unknown: 0, path: 0 };
   const names = Object.keys(VERDICT) as (keyof typeof VERDICT)[];
   for (let run = 0; run < RUNS; run++) {
     const bytes = hostile(random, genuine);
