@@ -44,8 +44,8 @@ const KeptPort = z.strictObject({
   bound: z.int().min(1).max(65_535),
 });
 
-/** After this the code that only starting needed is given back. */
-const TRIM_DELAY_MS = 5_000;
+/** After these the code that only starting needed is given back: first its own, then of paths. */
+const TRIM_DELAYS_MS = [5_000, 30_000];
 /** How often a sleep of the machine is looked for. */
 const SLEEP_CHECK_MS = 1_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
@@ -116,7 +116,7 @@ export class Daemon {
     await daemon.#carriers.start();
     daemon.#reachability.start();
     daemon.#watch();
-    daemon.#trimTimer = setTimeout(trimMemory, TRIM_DELAY_MS);
+    daemon.#trimLater(TRIM_DELAYS_MS);
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
     return daemon;
   }
@@ -178,6 +178,14 @@ export class Daemon {
       added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
+  }
+
+  #trimLater([delay, ...more]: readonly number[]): void {
+    if (delay === undefined) return;
+    this.#trimTimer = setTimeout(() => {
+      trimMemory();
+      this.#trimLater(more);
+    }, delay);
   }
 
   /** What the configuration wants for a peer. */
