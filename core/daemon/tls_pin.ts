@@ -70,7 +70,10 @@ export async function request(
   const headers = { ...init.headers };
   // Without it node sends chunks, which the coordinator does not take.
   if (body !== undefined) headers["content-length"] = `${new TextEncoder().encode(body).length}`;
-  const sent = https.request(url, { ...tls, ...via, method, headers, agent: false }, (response) => {
+  // With an agent of its own a request ignores `createConnection`.
+  const agent = via.createConnection ? {} : { agent: false };
+  const options = { ...tls, ...via, ...agent, method, headers };
+  const sent = https.request(url, options, (response) => {
     const chunks: Uint8Array[] = [];
     let size = 0;
     response.on("data", (chunk: Uint8Array) => {

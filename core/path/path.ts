@@ -14,7 +14,7 @@ import type { Millis } from "../machine.ts";
 import { NEVER } from "../machine.ts";
 import { headerBytes, kindOf, type PathAddress } from "./address.ts";
 import { type MtuSearch, newMtuSearch, probeAnswered, probeLost, probeSent } from "./mtu.ts";
-import { answered, lost, newQuality, type Quality, timeoutOf } from "./quality.ts";
+import { answered, answeredLate, lost, newQuality, type Quality, timeoutOf } from "./quality.ts";
 
 /** When pings of a burst go out, after its begin: a NAT opens only once both ends have sent. */
 const BURST_MS = [0, 100, 300, 700, 1_500, 3_000];
@@ -189,7 +189,8 @@ export function ponged(path: Path, number: number, wanted: number, now: Millis):
   path.lastError = null;
   path.failures = 0;
   if (!ping!.isLate) answered(path.quality, now - ping!.sentAt);
-  else path.quality.rttMs ??= now - ping!.sentAt;
+  // A probe that was lost had counted for its size alone.
+  else if (ping!.probe === null) answeredLate(path.quality, now - ping!.sentAt);
   if (path.state !== "up") {
     path.state = "up";
     path.upSince = now;

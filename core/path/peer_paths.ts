@@ -86,12 +86,13 @@ export class PeerPaths {
   told = "";
 
   isActive(now: Millis): boolean {
-    return now - this.lastTrafficAt < ACTIVE_MS;
+    return now < this.lastTrafficAt + ACTIVE_MS;
   }
 
   /** Whether paths are to be kept open. */
   isKept(now: Millis): boolean {
-    return this.hasSession && now - this.lastTrafficAt < KEEP_MS;
+    // The very sum that the deadline is: a difference may round to the other side of it.
+    return this.hasSession && now < this.lastTrafficAt + KEEP_MS;
   }
 
   /** The path of that address, made if need be; null when there are too many, or it is excluded. */
@@ -293,6 +294,6 @@ export class PeerPaths {
     // A kind that is wanted more is taken as soon as it is proven.
     if (this.#rank(best) < this.#rank(path) && lossOf(best.quality) < LOSSY) return true;
     if (this.rival?.address !== best.address) this.rival = { address: best.address, since: now };
-    return now - this.rival.since >= HOLD_MS;
+    return now >= this.rival.since + HOLD_MS;
   }
 }

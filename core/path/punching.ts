@@ -3,7 +3,7 @@
  * @module
  */
 import { parseEndpoint } from "../ip.ts";
-import type { Millis } from "../machine.ts";
+import { type Millis, NEVER } from "../machine.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
 import { extraSocket } from "./address.ts";
 import { type PathEffect, sending } from "./events.ts";
@@ -15,12 +15,20 @@ import { Punch, type PunchEffect } from "./punch.ts";
 /** Pings in a row that the path in use loses when a router is in distress. */
 const DISTRESS_FAILURES = 3;
 
+/** Sockets that found a way are kept so long, until it shows which the other end uses. */
+const SETTLE_MS = 5_000;
+/** A path in use is pinged several times in so long. */
+const HEARD_MS = 1_500;
+
 /** The node's one search; see the module's doc. */
 export class Punching {
   readonly #punch: Punch;
   readonly #peers: ReadonlyMap<PeerSlot, PeerState>;
   readonly #number: () => number;
   #offer: Offer | null = null;
+  /** Sockets that found a way, some of which are not needed. */
+  #found: { readonly peer: PeerSlot; readonly sockets: readonly number[]; at: Millis } | null =
+    null;
 
   /** @param number Gives numbers of pings. */
   constructor(seed: number, peers: ReadonlyMap<PeerSlot, PeerState>, number: () => number) {
@@ -30,7 +38,7 @@ export class Punching {
   }
 
   get deadline(): Millis {
-    return this.#punch.deadline;
+    return Math.min(this.#punch.deadline, this.#found?.at ?? NEVER);
   }
 
   /** Traffic goes to a peer: where nothing simpler will do, begins, if this end is the one to. */
@@ -73,6 +81,7 @@ export class Punching {
 
   /** Goes on with a search, and ends it when it has found a way or does harm. */
   watch(now: Millis, effects: PathEffect[]): void {
+    if (this.#found && now >= this.#found.at) this.#settle(this.#found, now, effects);
     const { peer } = this.#punch;
     if (peer === null) return;
     const paths = this.#peers.get(peer)?.paths;
@@ -85,7 +94,29 @@ export class Punching {
     this.#punch.succeeded(peer);
     // Those that heard something: this end does not know which of them the other one uses.
     const heard = [...paths?.paths.keys() ?? []].flatMap((path) => extraSocket(path)?.socket ?? []);
+    if (heard.length > 0) this.#found = { peer, sockets: heard, at: now + SETTLE_MS };
     this.#perform(this.#punch.end(heard), effects);
+  }
+
+  /** Closes the sockets that neither end uses. */
+  #settle(
+    found: { readonly peer: PeerSlot; readonly sockets: readonly number[]; at: Millis },
+    now: Millis,
+    effects: PathEffect[],
+  ): void {
+    const paths = this.#peers.get(found.peer)?.paths;
+    // Without traffic nothing is pinged often enough to tell.
+    if (paths && !paths.isActive(now)) {
+      found.at = now + SETTLE_MS;
+      return;
+    }
+    this.#found = null;
+    const used = new Set([...paths?.paths.values() ?? []].flatMap(({ address, lastHeardAt }) => {
+      const isUsed = address === paths!.current || (lastHeardAt ?? -NEVER) > now - HEARD_MS;
+      return isUsed ? extraSocket(address)?.socket ?? [] : [];
+    }));
+    const sockets = found.sockets.filter((socket) => !used.has(socket));
+    if (sockets.length > 0) this.#perform([{ type: "close-sockets", sockets }], effects);
   }
 
   #perform(punch: readonly PunchEffect[], effects: PathEffect[]): void {

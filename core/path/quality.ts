@@ -30,6 +30,18 @@ export function newQuality(): Quality {
 
 /** A ping was answered after `rttMs`. */
 export function answered(quality: Quality, rttMs: Millis): void {
+  sample(quality, rttMs);
+  record(quality, 0);
+}
+
+/** A ping that counted as lost was answered after all: the path is slow, not lossy. */
+export function answeredLate(quality: Quality, rttMs: Millis): void {
+  sample(quality, rttMs);
+  // The newest loss is taken back.
+  quality.losses = (quality.losses & (quality.losses - 1)) >>> 0;
+}
+
+function sample(quality: Quality, rttMs: Millis): void {
   if (quality.rttMs === null) {
     quality.rttMs = rttMs;
     quality.jitterMs = rttMs / 2;
@@ -37,7 +49,6 @@ export function answered(quality: Quality, rttMs: Millis): void {
     quality.jitterMs += (Math.abs(rttMs - quality.rttMs) - quality.jitterMs) / 4;
     quality.rttMs += (rttMs - quality.rttMs) / 8;
   }
-  record(quality, 0);
 }
 
 /** A ping was not answered in time. */

@@ -13,12 +13,13 @@ import { startSimStun } from "./stun.ts";
 /** One way from a client to the relay takes so long, at most, beside the site's line. */
 const RELAY_LATENCY = [10, 15] as const;
 
+/** From one machine to the other by the relay and back, at most. */
+export const RELAY_ROUND_TRIP_MS = 4 * RELAY_LATENCY[1];
+
 /** What a pair is made with. */
 export interface PairOptions {
   readonly seed: number;
   readonly relays?: number;
-  /** Whether both are customers of one carrier. */
-  readonly shared?: boolean;
 }
 
 /** The pair, running; dispose of it to give its memory back. */
@@ -28,6 +29,7 @@ export class NatPair implements Disposable {
   readonly a: Host;
   readonly b: Host;
   readonly relays: readonly SimRelay[];
+  readonly #searches = new Map<Host, number[]>();
 
   constructor(kinds: readonly [SiteKind, SiteKind], { seed, relays = 1 }: PairOptions) {
     this.mesh = new SimMesh(seed);
@@ -49,6 +51,46 @@ export class NatPair implements Disposable {
 
   [Symbol.dispose](): void {
     this.mesh[Symbol.dispose]();
+  }
+
+  /** Waits until both know each other and are at the relay, and no longer. */
+  waitForRelay(): void {
+    const { world } = this.mesh;
+    const isReady = (from: Host, to: Host) => {
+      const slot = from.node.slotOf(to.reply.id);
+      return slot !== undefined && from.node.paths.linksTo(slot).length > 0;
+    };
+    for (let ms = 0; ms < 5_000; ms++) {
+      if (isReady(this.a, this.b) && isReady(this.b, this.a)) return;
+      world.run(1);
+    }
+    throw new Error("the machines do not find the relay");
+  }
+
+  /** Begins to count what a search for ports sends: datagrams to where nobody has answered. */
+  countSearch(): void {
+    const { network, world } = this.mesh;
+    const inspect = network.onSend;
+    network.onSend = (from, to, bytes) => {
+      inspect(from, to, bytes);
+      const host = [this.a, this.b].find((each) => from.startsWith(each.endpoint.split(":")[0]!));
+      const path = host && this.pathOf(host, host === this.a ? this.b : this.a);
+      if (!host || bytes[0] !== 4 || to === path) return;
+      const times = this.#searches.get(host) ?? [];
+      times.push(world.now);
+      this.#searches.set(host, times);
+    };
+  }
+
+  /** Most datagrams of a search within any second. */
+  mostPerSecond(host: Host): number {
+    const times = this.#searches.get(host) ?? [];
+    let most = 0;
+    for (let first = 0, last = 0; last < times.length; last++) {
+      while (times[last]! - times[first]! >= 1_000) first++;
+      most = Math.max(most, last - first + 1);
+    }
+    return most;
   }
 
   /** Sends from a to b at that interval for so long; returns how many were lost. */

@@ -7,6 +7,7 @@
  * machine. Nothing of the host's own network, resolver or sockets can be reached from inside.
  * @module
  */
+import { statfsSync } from "node:fs";
 import { isAlive, must, type Output, Process, run, type RunOptions, signalPid } from "./process.ts";
 import { isInstalled } from "../../../scripts/system_packages.ts";
 
@@ -15,6 +16,12 @@ export const ROOT = new URL("../../../", import.meta.url).pathname.replace(/\/$/
 
 /** `tm<pid>-<four hex digits>-<label>`: the pid tells leftovers of a dead test run. */
 const NAME = /^tm(\d+)-[0-9a-f]{4}-/;
+
+const ROOT_OF_FILES = "/tmp";
+/** In memory, where a copy of /etc costs next to nothing. Deno lets programs read nothing there. */
+const ROOT_OF_ETC = "/dev/shm";
+/** Free memory from which on {@link ROOT_OF_ETC} is used: dozens of machines. */
+const MIN_FREE_BYTES = 300e6;
 
 /** Mounts the machine's own files over the host's, then becomes the command. */
 const ENTER = `
@@ -58,13 +65,13 @@ export class Namespace implements AsyncDisposable {
     await removeStale();
     const tag = crypto.getRandomValues(new Uint8Array(2)).toHex();
     const name = `tm${Deno.pid}-${tag}-${label}`;
-    const directory = `/tmp/${name}`;
+    const directory = `${ROOT_OF_FILES}/${name}`;
     const isMount = options.resolvConf === "mount";
     const resolvConf = `${directory}/${isMount ? "resolv.conf" : "etc/resolv.conf"}`;
     for (const part of ["run/lock", "lib", "home"]) {
       await Deno.mkdir(`${directory}/${part}`, { recursive: true, mode: 0o755 });
     }
-    await must(["cp", "-a", "/etc", `${directory}/etc`]);
+    await copyEtc(name);
     await Deno.remove(`${directory}/etc/resolv.conf`).catch(() => {});
     await Deno.writeTextFile(`${directory}/etc/resolv.conf`, options.resolvConfText ?? "");
     await Deno.writeTextFile(resolvConf, options.resolvConfText ?? "");
@@ -177,6 +184,30 @@ function ipProgram(): string {
   return isInstalled("ip") && !(Deno.env.get("PATH") ?? "").includes("/sbin") ? "/sbin/ip" : "ip";
 }
 
+/** Gives a machine its own /etc, in memory where there is enough. */
+async function copyEtc(name: string): Promise<void> {
+  const etc = `${ROOT_OF_FILES}/${name}/etc`;
+  if (!isMemoryFree()) return void await must(["cp", "-a", "/etc", etc]);
+  await Deno.mkdir(`${ROOT_OF_ETC}/${name}`);
+  await must(["cp", "-a", "/etc", `${ROOT_OF_ETC}/${name}/etc`]);
+  await Deno.symlink(`${ROOT_OF_ETC}/${name}/etc`, etc);
+}
+
+function isMemoryFree(): boolean {
+  // A link elsewhere, as some systems have it, could lead below what machines mount over.
+  if (!isDirectory(ROOT_OF_ETC)) return false;
+  const { bavail, bsize } = statfsSync(ROOT_OF_ETC);
+  return bavail * bsize >= MIN_FREE_BYTES;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
 let isStaleRemoved = false;
 
 /** Removes what test runs left that were killed before they could clean up. */
@@ -199,7 +230,8 @@ export async function removeOwn(): Promise<void> {
 async function removeNamespacesOf(accept: (pid: number) => boolean): Promise<void> {
   const listed = (await run([ipProgram(), "netns", "list"])).stdout.split("\n")
     .map((line) => line.split(" ")[0]!);
-  const left = [...Deno.readDirSync("/tmp")].map((entry) => entry.name);
+  const left = [ROOT_OF_FILES, ROOT_OF_ETC].filter(isDirectory)
+    .flatMap((root) => [...Deno.readDirSync(root)].map((entry) => entry.name));
   for (const name of new Set([...listed, ...left])) {
     const match = NAME.exec(name);
     if (match && accept(Number(match[1]))) await removeNamespace(name);
@@ -211,5 +243,7 @@ async function removeNamespace(name: string): Promise<void> {
   const pids = await run([ipProgram(), "netns", "pids", name]);
   for (const pid of pids.stdout.split("\n").filter(Boolean)) signalPid(Number(pid), "SIGKILL");
   await run([ipProgram(), "netns", "delete", name]);
-  await Deno.remove(`/tmp/${name}`, { recursive: true }).catch(() => {});
+  for (const root of [ROOT_OF_FILES, ROOT_OF_ETC]) {
+    await Deno.remove(`${root}/${name}`, { recursive: true }).catch(() => {});
+  }
 }
