@@ -5,10 +5,14 @@
  */
 import type {
   DnsFinding,
+  NetcheckReport,
   PingReport,
   ResolveReport,
   StatusReport,
+  WhyReport,
 } from "../core/daemon/api_types.ts";
+import type { PathKind } from "../core/path/address.ts";
+import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
 
 /** How to ping. */
@@ -69,6 +73,26 @@ export class ControlClient implements Disposable {
 
   dnsDoctor(): Promise<DnsFinding[]> {
     return this.#json("GET", "/v1/dns/doctor");
+  }
+
+  /** @throws {MeshError} `name-unknown`, `peer-unknown` */
+  why(peer: string): Promise<WhyReport> {
+    return this.#json("GET", `/v1/why?peer=${encodeURIComponent(peer)}`);
+  }
+
+  netcheck(): Promise<NetcheckReport> {
+    return this.#json("GET", "/v1/netcheck");
+  }
+
+  /** Says which kinds of path to use for a peer; what is left out stays as it is. */
+  preferPaths(
+    request: { peer: string; order?: readonly PathKind[]; exclude?: readonly PathKind[] },
+  ): Promise<PathPreference> {
+    return this.#json("POST", "/v1/paths", request);
+  }
+
+  bugreport(): Promise<unknown> {
+    return this.#json("GET", "/v1/bugreport");
   }
 
   /** @throws {MeshError} what the coordinator answers, `forbidden` for a node that is no admin. */

@@ -8,6 +8,7 @@
  */
 import { assert } from "./assert.ts";
 import { fromBase64 } from "./bytes.ts";
+import { usableEndpoints } from "./control/candidates.ts";
 import type { ControlClient, ControlEffect, ControlEvent } from "./control/client.ts";
 import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
 import { FEATURE } from "./dataplane/features.ts";
@@ -16,6 +17,7 @@ import type { PeerId } from "./ids.ts";
 import type { Endpoint, Ip } from "./ip.ts";
 import type { Machine, Millis } from "./machine.ts";
 import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./node_peer.ts";
+import { Recorder, type Recording } from "./path/recorder.ts";
 import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
 import type { Route } from "./route/lpm.ts";
 import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
@@ -72,6 +74,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
   readonly control: ControlClient;
   readonly paths: PathAgent;
+  readonly #recorder: Recorder;
   readonly #id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
   readonly #slots = new Map<PeerId, PeerSlot>();
@@ -89,6 +92,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     this.device = options.device;
     this.control = options.control;
     this.paths = options.paths;
+    this.#recorder = new Recorder(options.paths);
     this.#staticPeers = options.staticPeers;
   }
 
@@ -105,6 +109,11 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   /** The slot of a mesh peer. */
   slotOf(id: PeerId): PeerSlot | undefined {
     return this.#slots.get(id);
+  }
+
+  /** The last minutes of decisions about paths. */
+  get recording(): Recording {
+    return this.#recorder.recording;
   }
 
   /** Verified facts of a mesh peer, oneself included. */
@@ -182,12 +191,20 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   }
 
   #path(event: PathEvent, now: Millis, effects: NodeEffect[]): void {
-    for (const effect of this.paths.handle(event, now)) {
+    for (const effect of this.#recorder.handle(this.#believed(event), now)) {
       effects.push(effect);
       const told = toldToDevice(effect);
       if (told) this.#device(told, now, effects);
     }
     if (event.type === "link") this.#offerLinks(event.peer, now, effects);
+  }
+
+  /** What may be tried of the endpoints that a peer names. */
+  #believed(event: PathEvent): PathEvent {
+    if (event.type !== "message" || event.message.type !== "offer") return event;
+    const { offer } = event.message;
+    const endpoints = usableEndpoints(offer.endpoints, this.control.view.facts);
+    return { ...event, message: { type: "offer", offer: { ...offer, endpoints } } };
   }
 
   /** Handshakes may go over links too: says which there are. */
@@ -205,7 +222,8 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     now: Millis,
     effects: NodeEffect[],
   ): void {
-    this.#path({ type: "candidates", peer, endpoints }, now, effects);
+    const usable = usableEndpoints(endpoints, this.control.view.facts);
+    this.#path({ type: "candidates", peer, endpoints: usable }, now, effects);
     const all = [...endpoints, ...this.paths.linksTo(peer)];
     this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
   }

@@ -199,13 +199,6 @@ export interface WhyReport {
   readonly preference: PathPreference;
 }
 
-/** `POST /v1/paths`: kinds of path to use for a peer, until the daemon ends. */
-export interface PathPreferenceRequest {
-  readonly peer: string;
-  readonly order?: readonly PathKind[];
-  readonly exclude?: readonly PathKind[];
-}
-
 /** One finding of `GET /v1/dns/doctor`. */
 export interface DnsFinding {
   readonly level: "ok" | "warning" | "error";

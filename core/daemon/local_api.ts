@@ -9,7 +9,15 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
-import type { DnsFinding, PingReport, ResolveReport, StatusReport } from "./api_types.ts";
+import { PATH_KINDS } from "../path/address.ts";
+import type {
+  DnsFinding,
+  NetcheckReport,
+  PingReport,
+  ResolveReport,
+  StatusReport,
+  WhyReport,
+} from "./api_types.ts";
 
 /** What the API calls; the daemon implements it. */
 export interface LocalApiActions {
@@ -17,6 +25,11 @@ export interface LocalApiActions {
   resolve(name: string): ResolveReport;
   ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingReport>;
   diagnoseDns(): Promise<DnsFinding[]>;
+  why(peer: string): WhyReport;
+  netcheck(): NetcheckReport;
+  /** Answers with what holds afterwards. */
+  preferPaths(request: PathsRequest): WhyReport["preference"];
+  bugreport(): unknown;
   leave(): Promise<void>;
   stop(): void;
   admin(request: AdminRequest): Promise<unknown>;
@@ -29,6 +42,16 @@ export const PingRequest = z.strictObject({
   timeoutMs: z.int().min(10).max(60_000).default(1000),
 });
 export type PingRequest = z.infer<typeof PingRequest>;
+
+const Kinds = z.array(z.enum(PATH_KINDS)).max(PATH_KINDS.length);
+export const PathsRequest = z.strictObject({
+  peer: z.string().min(1).max(255),
+  order: Kinds.optional(),
+  exclude: Kinds.refine((kinds) => new Set(kinds).size < PATH_KINDS.length, {
+    error: "must leave a kind of path",
+  }).optional(),
+});
+export type PathsRequest = z.infer<typeof PathsRequest>;
 
 export const AdminRequest = z.strictObject({
   method: z.enum(["GET", "POST", "DELETE"]),
@@ -67,6 +90,30 @@ const ROUTES: Readonly<Record<string, Route>> = {
     isReadOnly: true,
     handle: async (actions, request, signal) =>
       lines(actions.ping(await parseBody(request, PingRequest), signal)),
+  },
+  "/v1/why": {
+    method: "GET",
+    isReadOnly: true,
+    handle: (actions, request) => {
+      const peer = new URL(request.url).searchParams.get("peer") ?? "";
+      return Response.json(actions.why(peer));
+    },
+  },
+  "/v1/netcheck": {
+    method: "GET",
+    isReadOnly: true,
+    handle: (actions) => Response.json(actions.netcheck()),
+  },
+  "/v1/paths": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async (actions, request) =>
+      Response.json(actions.preferPaths(await parseBody(request, PathsRequest))),
+  },
+  "/v1/bugreport": {
+    method: "GET",
+    isReadOnly: false,
+    handle: (actions) => Response.json(actions.bugreport()),
   },
   "/v1/dns/doctor": {
     method: "GET",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
-import type { StatusReport } from "./api_types.ts";
+import { PATH_KINDS } from "../path/address.ts";
+import type { NetcheckReport, StatusReport } from "./api_types.ts";
 import { LocalApi, type LocalApiActions } from "./local_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 
@@ -20,6 +21,15 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
       }
     },
     diagnoseDns: () => Promise.resolve([]),
+    why: (peer) => {
+      throw new MeshError("name-unknown", `Cannot resolve "${peer}"`);
+    },
+    netcheck: () => ({}) as NetcheckReport,
+    preferPaths: ({ peer, exclude = [] }) => {
+      asked.push(`${peer} without ${exclude}`);
+      return { order: PATH_KINDS, exclude };
+    },
+    bugreport: () => ({ format: 1 }),
     leave: () => Promise.resolve(void asked.push("leave")),
     stop: () => void asked.push("stop"),
     admin: (request) => Promise.resolve(request),

@@ -2,7 +2,6 @@
  * Makes a node's machine from its membership and from what earlier runs kept.
  * @module
  */
-import { usableEndpoints } from "../control/candidates.ts";
 import { ControlClient } from "../control/client.ts";
 import type { Netmap } from "../control/messages.ts";
 import type { Pin } from "../control/roster.ts";
@@ -87,7 +86,7 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
     mtu: options.mtu,
     seed: systemRandom.uint32(),
     preference: options.preference,
-    isUsable: (endpoint) => usableEndpoints([endpoint], { cidr4, prefix6 }).length > 0,
   });
-  return new NodeMachine({ id, device, control, paths, staticPeers: options.staticPeers });
+  const { staticPeers } = options;
+  return new NodeMachine({ id, device, control, paths, staticPeers });
 }

@@ -7,6 +7,7 @@
 import { PATHS } from "../control/envelope.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import type { PeerId } from "../ids.ts";
+import { DEFAULT_PREFERENCE, type PathPreference } from "../path/peer_paths.ts";
 import type { Ip } from "../ip.ts";
 import type { NodePeer } from "../node.ts";
 import { createSystemDns } from "../platform/linux/dns.ts";
@@ -15,10 +16,13 @@ import type { SystemDns } from "../platform/types_dns.ts";
 import type {
   DnsFinding,
   DnsReport,
+  NetcheckReport,
   PingReport,
   ResolveReport,
   StatusReport,
+  WhyReport,
 } from "./api_types.ts";
+import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
 import { examineDns } from "./dns_doctor.ts";
@@ -27,9 +31,11 @@ import {
   type AdminRequest,
   LocalApi,
   type LocalApiActions,
+  type PathsRequest,
   type PingRequest,
 } from "./local_api.ts";
 import { leavingRecord, removeMembership } from "./membership.ts";
+import { reportWhy } from "./path_report.ts";
 import { callCoordinator } from "./registration.ts";
 import { linkTo, pathTo, type PingSample, reportCoordinator, reportPeer } from "./report.ts";
 import { systemRandom } from "./system_random.ts";
@@ -175,6 +181,33 @@ export class NodeService implements LocalApiActions {
     return [{ level: "error", what: this.#dnsProblem, culprit: null, hint: null }, ...findings];
   }
 
+  why(name: string): WhyReport {
+    const peer = this.#peer(name);
+    const { node } = this.#daemon;
+    return reportWhy(node, peer, this.netcheck(), this.#daemon.clock());
+  }
+
+  netcheck(): NetcheckReport {
+    return this.#daemon.netcheck();
+  }
+
+  preferPaths({ peer, order, exclude }: PathsRequest): PathPreference {
+    const { slot } = this.#peer(peer);
+    const before = this.#daemon.node.paths.pathsOf(slot)?.preference ?? DEFAULT_PREFERENCE;
+    const wanted = { order: order ?? before.order, exclude: exclude ?? before.exclude };
+    this.#daemon.preferPaths(slot, wanted);
+    return wanted;
+  }
+
+  bugreport(): BugReport {
+    const { version, wallTime } = this.#options;
+    const { node } = this.#daemon;
+    const netcheck = this.netcheck();
+    const now = this.#daemon.clock();
+    const why = [...node.peers.values()].map((peer) => reportWhy(node, peer, netcheck, now));
+    return bugReport(node, { version, status: this.status(), netcheck, why, wallTime: wallTime() });
+  }
+
   /** Tells the coordinator, forgets the mesh and ends. */
   async leave(): Promise<void> {
     const { identity, membership, state, log } = this.#options;
@@ -263,6 +296,13 @@ export class NodeService implements LocalApiActions {
   }
 
   /** A peer by name, alias, id or address. */
+  /** A peer by name, alias, address or id. */
+  #peer(text: string): NodePeer {
+    const { peer } = this.#target(text);
+    if (peer) return peer;
+    throw new MeshError("peer-unknown", `Cannot find peer "${text}": that is this node itself`);
+  }
+
   #target(text: string): { address: Ip; peer: NodePeer | null } {
     const peers = [...this.#daemon.node.peers.values()];
     const byId = peers.find(({ id, addresses }) =>

@@ -8,7 +8,6 @@
  * No chance and no clock: the same events give the same effects, which is what a bug report replays.
  * @module
  */
-import { type Endpoint } from "../ip.ts";
 import type { Machine, Millis } from "../machine.ts";
 import { NEVER } from "../machine.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
@@ -19,6 +18,7 @@ import { pingBytes, ponged, SEAL_BYTES, startBurst } from "./path.ts";
 import type { PathPreference, PeerPaths } from "./peer_paths.ts";
 import { hasDirect, newPeer, offerSent, offerSoon, type PeerState } from "./peer_state.ts";
 import { Punching } from "./punching.ts";
+import { type AgentState, decodeState, encodeState } from "./snapshot.ts";
 
 export type { PathEffect, PathEvent } from "./events.ts";
 
@@ -34,8 +34,6 @@ const WANT_MS = 10_000;
 export interface PathAgentOptions {
   /** The interface's, in bytes: no path needs to carry more. */
   readonly mtu: number;
-  /** Whether an endpoint that a peer names may be tried. */
-  readonly isUsable: (endpoint: Endpoint) => boolean;
   /** Draws the ports that are tried; 32 bits. */
   readonly seed: number;
   /** For peers that no other was set for. */
@@ -75,6 +73,31 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
     if (!state) return [];
     const all = [...this.#links, ...state.links, ...this.#throughNodes(state)];
     return all.filter((address) => !state.paths.preference.exclude.includes(kindOf(address)));
+  }
+
+  /** All that later decisions depend on, as text. */
+  snapshot(): string {
+    return encodeState({
+      peers: this.#peers,
+      links: this.#links,
+      relayNodes: this.#relayNodes,
+      offer: this.#offer,
+      number: this.#number,
+      deadline: this.#deadline,
+      punching: this.#punching.state,
+    });
+  }
+
+  /** Goes on from a {@link snapshot}; the agent must be fresh. */
+  restore(text: string): void {
+    const state = decodeState(text) as AgentState;
+    for (const [slot, peer] of state.peers) this.#peers.set(slot, peer);
+    for (const link of state.links) this.#links.add(link);
+    this.#relayNodes = state.relayNodes;
+    this.#offer = state.offer;
+    this.#number = state.number;
+    this.#deadline = state.deadline;
+    this.#punching.state = state.punching;
   }
 
   /** For reports: the paths of a peer. */
@@ -267,9 +290,9 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
   #name(state: PeerState, now: Millis): void {
     const { paths } = state;
     const offered = state.offered?.endpoints ?? [];
-    const endpoints = [...offered, ...state.endpoints].filter(this.#options.isUsable);
     const named = new Set<PathAddress>([
-      ...endpoints,
+      ...offered,
+      ...state.endpoints,
       ...this.#links,
       ...state.links,
       ...this.#throughNodes(state),

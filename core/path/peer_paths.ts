@@ -35,6 +35,8 @@ const ACTIVE_MS = 2_000;
 export const KEEP_MS = 150_000;
 /** Between pings: of the path in use, of the best other one, and of further ones that are up. */
 const ACTIVE_PING_MS = { current: 250, standby: 2_000, other: 5_000 };
+/** Of a path of a kind that is wanted more than the one in use: what was wrong with it may pass. */
+const RETURN_PING_MS = 500;
 const KEPT_PING_MS = { current: 15_000, standby: 20_000, other: 25_000 };
 /** What a kind of path must be faster by to be as good as the kind before it. */
 const KIND_PENALTY_MS = 30;
@@ -197,11 +199,14 @@ export class PeerPaths {
     if (!wasKept) this.restart(now);
   }
 
-  #interval({ address }: Path, isActive: boolean): Millis {
+  #interval(path: Path, isActive: boolean): Millis {
+    const { address } = path;
     const table = isActive ? ACTIVE_PING_MS : KEPT_PING_MS;
     if (address === this.current) return table.current;
     // While the path in use is doubted its deputy is what counts.
     if (address === this.standby) return ACTIVE_PING_MS.current;
+    const current = this.current === null ? undefined : this.paths.get(this.current);
+    if (isActive && current && this.#rank(path) < this.#rank(current)) return RETURN_PING_MS;
     return address === this.#best(address)?.address ? table.standby : table.other;
   }
 

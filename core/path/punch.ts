@@ -62,19 +62,25 @@ interface History {
   notBefore: Millis;
 }
 
+/** All that a search consists of. */
+export interface PunchState {
+  work: Work | null;
+  seed: number;
+  readonly history: Map<PeerSlot, History>;
+}
+
 /** The budget and what is done within it. Deterministic: its chance comes from a seed. */
 export class Punch {
-  #work: Work | null = null;
-  #seed: number;
-  readonly #history = new Map<PeerSlot, History>();
+  /** Plain data, so that a recorder can keep it. */
+  state: PunchState;
 
   /** @param seed Any 32 bits but zero. */
   constructor(seed: number) {
-    this.#seed = seed >>> 0 || 1;
+    this.state = { work: null, seed: seed >>> 0 || 1, history: new Map() };
   }
 
   get deadline(): Millis {
-    const work = this.#work;
+    const work = this.state.work;
     if (!work) return NEVER;
     const next = work.at < work.targets.length ? work.nextAt : work.until;
     return Math.min(next, work.until, work.tellAt[0] ?? NEVER);
@@ -82,12 +88,12 @@ export class Punch {
 
   /** The peer that is worked on, or null. */
   get peer(): PeerSlot | null {
-    return this.#work?.peer ?? null;
+    return this.state.work?.peer ?? null;
   }
 
   /** Whether an attempt with a peer may begin now. */
   mayStart(peer: PeerSlot, now: Millis): boolean {
-    return this.#work === null && now >= (this.#history.get(peer)?.notBefore ?? -NEVER);
+    return this.state.work === null && now >= (this.state.history.get(peer)?.notBefore ?? -NEVER);
   }
 
   /** Opens sockets towards the peer's `endpoints`; {@link opened} goes on. */
@@ -98,7 +104,7 @@ export class Punch {
 
   /** The sockets are there. */
   opened(sockets: readonly number[], endpoint: Endpoint, now: Millis): PunchEffect[] {
-    const work = this.#work;
+    const work = this.state.work;
     if (work?.role !== "open") return [{ type: "close-sockets", sockets }];
     work.sockets = [...sockets];
     work.targets.push(...sockets.map((socket) => socketPath(socket, endpoint)));
@@ -124,7 +130,7 @@ export class Punch {
   }
 
   tick(now: Millis): PunchEffect[] {
-    const work = this.#work;
+    const work = this.state.work;
     if (!work) return [];
     const effects: PunchEffect[] = [];
     if (now >= work.nextAt && work.at < work.targets.length) {
@@ -147,14 +153,14 @@ export class Punch {
    * @param winners Sockets that found a way and stay open.
    */
   end(winners: readonly number[]): PunchEffect[] {
-    const sockets = this.#work?.sockets.filter((socket) => !winners.includes(socket)) ?? [];
-    this.#work = null;
+    const sockets = this.state.work?.sockets.filter((socket) => !winners.includes(socket)) ?? [];
+    this.state.work = null;
     return sockets.length > 0 ? [{ type: "close-sockets", sockets }] : [];
   }
 
   /** A way was found: the next attempt with the peer may come soon. */
   succeeded(peer: PeerSlot): void {
-    this.#history.delete(peer);
+    this.state.history.delete(peer);
   }
 
   #begin(
@@ -164,20 +170,20 @@ export class Punch {
     duration: Millis,
     now: Millis,
   ): void {
-    const history = this.#history.get(peer) ?? { attempts: 0, notBefore: now };
+    const history = this.state.history.get(peer) ?? { attempts: 0, notBefore: now };
     history.notBefore = now + Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** history.attempts++);
-    this.#history.set(peer, history);
+    this.state.history.set(peer, history);
     const until = now + duration;
-    this.#work = { peer, role, until, targets, sockets: [], at: 0, nextAt: now, tellAt: [] };
+    this.state.work = { peer, role, until, targets, sockets: [], at: 0, nextAt: now, tellAt: [] };
   }
 
   /** Marsaglia's xorshift32: chance is not secret here, and a replay must draw the same. */
   #random(): number {
-    let x = this.#seed;
+    let x = this.state.seed;
     x ^= x << 13;
     x ^= x >>> 17;
     x ^= x << 5;
-    this.#seed = x >>> 0;
-    return this.#seed;
+    this.state.seed = x >>> 0;
+    return this.state.seed;
   }
 }

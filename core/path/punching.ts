@@ -10,7 +10,7 @@ import { type PathEffect, sending } from "./events.ts";
 import type { Offer, PathMessage } from "./messages.ts";
 import { canBeDirect, type NatReport } from "./nat.ts";
 import { hasDirect, type PeerState } from "./peer_state.ts";
-import { Punch, type PunchEffect } from "./punch.ts";
+import { Punch, type PunchEffect, type PunchState } from "./punch.ts";
 
 /** Pings in a row that the path in use loses when a router is in distress. */
 const DISTRESS_FAILURES = 3;
@@ -19,6 +19,19 @@ const DISTRESS_FAILURES = 3;
 const SETTLE_MS = 5_000;
 /** A path in use is pinged several times in so long. */
 const HEARD_MS = 1_500;
+
+interface Found {
+  readonly peer: PeerSlot;
+  readonly sockets: readonly number[];
+  at: Millis;
+}
+
+/** What {@link Punching} consists of. */
+export interface PunchingState {
+  readonly punch: PunchState;
+  readonly offer: Offer | null;
+  readonly found: Found | null;
+}
 
 /** The node's one search; see the module's doc. */
 export class Punching {
@@ -35,6 +48,17 @@ export class Punching {
     this.#punch = new Punch(seed);
     this.#peers = peers;
     this.#number = number;
+  }
+
+  /** Plain data, so that a recorder can keep it. */
+  get state(): PunchingState {
+    return { punch: this.#punch.state, offer: this.#offer, found: this.#found };
+  }
+
+  set state({ punch, offer, found }: PunchingState) {
+    this.#punch.state = punch;
+    this.#offer = offer;
+    this.#found = found;
   }
 
   get deadline(): Millis {
@@ -100,7 +124,7 @@ export class Punching {
 
   /** Closes the sockets that neither end uses. */
   #settle(
-    found: { readonly peer: PeerSlot; readonly sockets: readonly number[]; at: Millis },
+    found: Found,
     now: Millis,
     effects: PathEffect[],
   ): void {

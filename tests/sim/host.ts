@@ -190,7 +190,7 @@ export class Host {
       },
       features: FEATURE.paths,
     });
-    const paths = new PathAgent({ mtu: MTU, isUsable: () => true, seed: world.random.uint32() });
+    const paths = new PathAgent({ mtu: MTU, seed: world.random.uint32() });
     const control = new ControlClient({
       identity,
       urls: ["wss://c:8443/api/v1/control"],

@@ -1,0 +1,50 @@
+/**
+ * The path agent's whole state as JSON text, and back: where a replay begins.
+ *
+ * Numbers that JSON lacks (the deadline that never comes, "long ago") and maps are written as
+ * objects with one key.
+ * @module
+ */
+import type { Millis } from "../machine.ts";
+import type { PeerSlot } from "../wireguard/events.ts";
+import type { PathAddress } from "./address.ts";
+import type { Offer } from "./messages.ts";
+import { PeerPaths } from "./peer_paths.ts";
+import type { PeerState } from "./peer_state.ts";
+import type { PunchingState } from "./punching.ts";
+
+/** What an agent is made of, beside its options. */
+export interface AgentState {
+  readonly peers: Map<PeerSlot, PeerState>;
+  readonly links: Set<PathAddress>;
+  relayNodes: readonly { id: string; peer: PeerSlot }[];
+  offer: Offer | null;
+  number: number;
+  deadline: Millis;
+  punching: PunchingState;
+}
+
+/** A state as JSON text. */
+export function encodeState(state: unknown): string {
+  return JSON.stringify(state, (_key, value) => {
+    if (value === Infinity) return { $number: "+" };
+    if (value === -Infinity) return { $number: "-" };
+    if (value instanceof Map) return { $map: [...value] };
+    if (value instanceof Set) return { $set: [...value] };
+    return value;
+  });
+}
+
+/** What {@link encodeState} wrote; paths of peers get their methods back. */
+export function decodeState(text: string): unknown {
+  return JSON.parse(text, (key, value) => {
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+    if (value.$number === "+") return Infinity;
+    if (value.$number === "-") return -Infinity;
+    if (Array.isArray(value.$map)) return new Map(value.$map);
+    if (Array.isArray(value.$set)) return new Set(value.$set);
+    return key === "paths" && value.paths instanceof Map
+      ? Object.assign(new PeerPaths(), value)
+      : value;
+  });
+}

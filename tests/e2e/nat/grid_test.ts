@@ -1,0 +1,179 @@
+/**
+ * Every kind of site against every kind: real nodes, real routers, and which path a pair has.
+ *
+ * `UPDATE_DOCS=1` writes the table of what was seen into docs/nat.md.
+ * @module
+ */
+import { strict as assert } from "node:assert";
+import type { LinkKind } from "../../../core/daemon/api_types.ts";
+import { ROOT } from "../lab/netns.ts";
+import type { Node } from "../lab/node.ts";
+import { SITE_KIND_NAMES, SITE_KINDS, type SiteKind } from "./kinds.ts";
+import { type World, worldTest } from "./world.ts";
+
+/** How long each pair has light traffic, and so to find its path. */
+const TRAFFIC_SECONDS = 25;
+/** A few are lost when a machine is too busy to keep its sockets empty. */
+const LEAST_ANSWERED = 0.9;
+const POLL_MS = 1_000;
+
+/** Two nodes that talk, the first one's name before the other's in the table. */
+interface Pair {
+  readonly from: Node;
+  readonly to: Node;
+  readonly kinds: readonly [SiteKind, SiteKind];
+}
+
+/** What was seen of a pair. */
+interface Seen {
+  /** As each end says. */
+  readonly links: readonly [LinkKind, LinkKind];
+  readonly rttMs: number;
+}
+
+worldTest({
+  name: "every pair of kinds of site carries traffic, by the path that the rule says",
+  run: async (world) => {
+    const placed = await Promise.all(SITE_KIND_NAMES.flatMap((kind) => [
+      world.joinAt(kind, kind),
+      world.joinAt(kind, `${kind}-2`),
+    ]));
+    const pairs = pairsOf(world);
+    assert.equal(placed.length, 2 * SITE_KIND_NAMES.length);
+    const traffic = pingAll(pairs, ["-i", "0.5", "-w", `${TRAFFIC_SECONDS}`]);
+    await waitForPaths(pairs);
+    for (const [pair, { sent, received }] of await traffic) {
+      const share = received / sent;
+      assert.ok(share >= LEAST_ANSWERED, `${titleOf(pair)}: ${received} of ${sent} answered`);
+    }
+    const quiet = await pingAll(pairs, ["-i", "0.2", "-c", "5"]);
+    const seen = new Map<Pair, Seen>();
+    for (const pair of pairs) {
+      seen.set(pair, { links: await linksOf(pair), rttMs: quiet.get(pair)!.leastMs });
+    }
+    const wrong = pairs.filter((pair) => !isAsExpected(pair, seen.get(pair)!.links));
+    assert.deepEqual(wrong.map((pair) => `${titleOf(pair)}: ${seen.get(pair)!.links}`), []);
+    if (Deno.env.get("UPDATE_DOCS") === "1") await updateDocs(pairs, seen);
+  },
+});
+
+/** Each kind with those before it, and with itself. */
+function pairsOf(world: World): Pair[] {
+  return SITE_KIND_NAMES.flatMap((kind, i) => [
+    ...SITE_KIND_NAMES.slice(0, i).map((other): Pair => ({
+      from: world.node(kind),
+      to: world.node(other),
+      kinds: [kind, other],
+    })),
+    { from: world.node(kind), to: world.node(`${kind}-2`), kinds: [kind, kind] },
+  ]);
+}
+
+/** The paths that two kinds may have. */
+function expectedLinks(one: SiteKind, other: SiteKind): LinkKind[] {
+  const [a, b] = [SITE_KINDS[one], SITE_KINDS[other]];
+  if (!a.udp || !b.udp) return canDial(one, other) || canDial(other, one) ? ["ssh"] : ["relay"];
+  const isStable = (traits: typeof a | typeof b) =>
+    traits.mapping === "none" || traits.mapping === "endpoint-independent";
+  if (isStable(a) && isStable(b)) return ["udp"];
+  const stable = [a, b].find(isStable);
+  if (!stable) return ["relay"];
+  // Where only known endpoints get in, a search may find a way, or not.
+  return stable.filtering === "address-and-port-dependent" ? ["udp", "relay"] : ["udp"];
+}
+
+/** Whether a machine of one kind can open TCP connections to any port of one of another. */
+function canDial(from: SiteKind, to: SiteKind): boolean {
+  return to === "public" && from !== "only-443";
+}
+
+function isAsExpected({ kinds }: Pair, links: Seen["links"]): boolean {
+  const expected = expectedLinks(...kinds);
+  return links.every((link) => expected.includes(link));
+}
+
+/** What each end says of its path to the other. */
+async function linksOf({ from, to }: Pair): Promise<Seen["links"]> {
+  const [there, back] = await Promise.all([from.mustStatus(), to.mustStatus()]);
+  const find = (status: typeof there, name: string) =>
+    status.peers.find((peer) => peer.name === name)?.link ?? "none";
+  return [find(there, to.name), find(back, from.name)];
+}
+
+/** Waits, while there is traffic, until nothing is left to hope for. */
+async function waitForPaths(pairs: readonly Pair[]): Promise<void> {
+  const end = performance.now() + TRAFFIC_SECONDS * 1_000;
+  while (performance.now() < end) {
+    const links = await Promise.all(pairs.map(linksOf));
+    const isBest = (pair: Pair, i: number) => {
+      const [best] = expectedLinks(...pair.kinds);
+      return links[i]!.every((link) => link === best);
+    };
+    if (pairs.every(isBest)) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** What `ping` counted for a pair. */
+interface Counts {
+  readonly sent: number;
+  readonly received: number;
+  readonly leastMs: number;
+}
+
+/** All pairs ping by name at once. */
+async function pingAll(
+  pairs: readonly Pair[],
+  flags: readonly string[],
+): Promise<Map<Pair, Counts>> {
+  const results = await Promise.all(pairs.map(async (pair) => {
+    const command = ["ping", "-n", "-q", ...flags, `${pair.to.name}.mesh`];
+    const { stdout, stderr } = await pair.from.machine.run(command, { timeoutMs: 60_000 });
+    const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
+    const leastMs = Number(/min\/avg\/max\/mdev = ([\d.]+)/.exec(stdout)?.[1]);
+    assert.ok(counts && leastMs > 0, `${titleOf(pair)} has no traffic:\n${stdout}${stderr}`);
+    return [pair, { sent: Number(counts[1]), received: Number(counts[2]), leastMs }] as const;
+  }));
+  return new Map(results);
+}
+
+function titleOf({ kinds }: Pair): string {
+  return kinds.join(" - ");
+}
+
+/** Puts the table into the documentation. */
+async function updateDocs(
+  pairs: readonly Pair[],
+  seen: ReadonlyMap<Pair, Seen>,
+): Promise<void> {
+  const rows = SITE_KIND_NAMES.map((kind) => {
+    const cells = SITE_KIND_NAMES.map((other) => {
+      const pair = pairs.find(({ kinds }) => kinds[0] === kind && kinds[1] === other);
+      return pair ? textOf(pair, seen.get(pair)!) : "";
+    });
+    return `| ${[kind, ...cells].join(" | ")} |`;
+  });
+  const table = [
+    "<!-- deno-fmt-ignore -->",
+    `|  | ${SITE_KIND_NAMES.join(" | ")} |`,
+    `| --- |${" --- |".repeat(SITE_KIND_NAMES.length)}`,
+    ...rows,
+  ].join("\n");
+  const about =
+    `Paths after ${TRAFFIC_SECONDS} s of light traffic, and the shortest of five round ` +
+    "trips in\nmilliseconds. All machines are on one computer, so the figures say what the " +
+    "programs cost.";
+  const path = `${ROOT}/docs/nat.md`;
+  const [start, end] = ["<!-- laboratory -->", "<!-- /laboratory -->"];
+  const text = await Deno.readTextFile(path);
+  const [before, rest] = text.split(start) as [string, string];
+  const after = rest.split(end)[1]!;
+  await Deno.writeTextFile(path, `${before}${start}\n\n${table}\n\n${about}\n\n${end}${after}`);
+}
+
+function textOf({ kinds }: Pair, { links, rttMs }: Seen): string {
+  const isSearched = expectedLinks(...kinds).length > 1;
+  const words: Partial<Record<LinkKind, string>> = { udp: isSearched ? "search" : "direct" };
+  const said = [...new Set(links)].map((link) => words[link] ?? link).join("/");
+  return `${said} ${rttMs.toFixed(1)}`;
+}
