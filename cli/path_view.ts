@@ -36,7 +36,7 @@ export function* netcheckLines(report: NetcheckReport, out: Output): Generator<s
     out,
   );
   yield* fact("NAT", report.natText, out);
-  yield* fact("Seen as", [...nat.mapped, ...report.observed].join(", ") || "-", out);
+  yield* fact("Seen as", [...new Set([...nat.mapped, ...report.observed])].join(", ") || "-", out);
   yield* fact("Own", report.local.join(", ") || "-", out);
   yield* fact("Hairpin", nat.hairpin === null ? "not known" : nat.hairpin ? "yes" : "no", out);
   yield* fact("IPv6", nat.ipv6 ? "yes" : "no answer", out);

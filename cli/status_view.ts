@@ -5,6 +5,7 @@
 import type {
   CoordinatorReport,
   DnsReport,
+  LinkKind,
   PeerReport,
   StatusReport,
 } from "../core/daemon/api_types.ts";
@@ -123,9 +124,15 @@ function ago(ms: number | null): string {
   return ms === null ? "-" : formatAge(ms);
 }
 
+/** What carries datagrams, and where to: the name of a link says both. */
+export function pathName(link: LinkKind, endpoint: string | null): string {
+  if (endpoint?.startsWith(link)) return endpoint.replace(":", " ");
+  return `${link} ${endpoint ?? ""}`.trimEnd();
+}
+
 /** The link in use, or why there is none. */
 export function pathText(peer: PeerReport, out: Output): string {
-  if (peer.session === "up") return `${peer.link} ${peer.endpoint ?? "-"}`;
+  if (peer.session === "up") return pathName(peer.link, peer.endpoint);
   return stateText(peer, out);
 }
 

@@ -7,6 +7,7 @@ import type { PingReport } from "../../core/daemon/api_types.ts";
 import { defineCommand } from "../command.ts";
 import { formatRtt, formatShare } from "../format.ts";
 import type { Output } from "../output.ts";
+import { pathName } from "../status_view.ts";
 
 export const ping = defineCommand({
   name: "ping",
@@ -58,7 +59,7 @@ export const ping = defineCommand({
 function replyText({ sequence, rttMs, link, endpoint }: PingReport, out: Output): string {
   const number = String(sequence).padStart(3);
   if (rttMs === null) return `${number}  ${out.red("no reply")}`;
-  return `${number}  ${formatRtt(rttMs).padStart(8)}  by ${link} ${endpoint ?? ""}`.trimEnd();
+  return `${number}  ${formatRtt(rttMs).padStart(8)}  by ${pathName(link, endpoint)}`;
 }
 
 function summaryOf(reports: readonly PingReport[]): string {

@@ -10,6 +10,7 @@ import type { Drop } from "../drops.ts";
 import { type Ip, parseEndpoint } from "../ip.ts";
 import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
+import { kindOf } from "../path/address.ts";
 import type { Route } from "../route/lpm.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
@@ -77,6 +78,7 @@ export class Effects {
       case "want-session":
       case "want-link":
         this.#logPath(effect);
+        if (hasLostUdp(effect)) this.#targets.reachability.doubt();
         this.#targets.carriers.perform(effect);
         return paths.perform(effect);
       case "session-up":
@@ -168,6 +170,11 @@ export class Effects {
     if (this.#targets.plane.table.setRoutes(routes)) return;
     this.#routeTimer = setTimeout(() => this.#setRoutes(routes), ROUTE_RETRY_MS);
   }
+}
+
+/** Whether a peer is reached by something that is only second best. */
+function hasLostUdp(effect: PathEffect): boolean {
+  return effect.type === "use-path" && effect.why !== "" && kindOf(effect.path) !== "udp";
 }
 
 /** Addresses of coordinators: where this node is connected to, and what else is known of them. */

@@ -108,6 +108,7 @@ function verdictOf(
   }
   const how = `${peer.name} is reached ${KIND_TEXT[kind]}`;
   if (kind === "udp") return how;
+  if (facts.paths?.preference.exclude.includes("udp")) return `${how}: UDP is excluded for it`;
   if (!own.nat.udp && own.portMap?.state !== "mapped" && hasNoUdp(facts)) {
     return `${how}: no UDP answer ever came to this node, so a firewall here may block UDP`;
   }
@@ -132,17 +133,15 @@ function hasNoUdp({ paths }: Facts): boolean {
 function* adviceFor({ own, peerNat, paths }: Facts): Generator<string> {
   if (paths?.preference.exclude.includes("udp")) {
     yield "UDP is excluded for this peer: allow it with `tunnelmesh transport PEER --reset`";
+    return;
   }
-  const isHard = (nat: NatReport | null) => nat?.mapping.startsWith("address") === true;
-  if (own.portMap && own.portMap.state !== "mapped" && own.nat.mapping !== "none") {
-    yield "Switch UPnP, NAT-PMP or PCP on in this node's router, or forward its UDP port " +
-      `${own.local[0]?.split(":").at(-1) ?? ""} to this machine`;
-  }
-  if (isHard(peerNat)) yield "The same in the peer's router would do as well";
   if (!own.nat.udp) yield "Let UDP out of this network, to any port";
   if (peerNat && !peerNat.udp) yield "Let UDP out of the peer's network, to any port";
-  if (!own.nat.ipv6 || peerNat?.ipv6 === false) {
-    yield "IPv6 at both ends would need no NAT at all";
+  if (own.nat.udp && peerNat?.udp && canBeDirect(own.nat, peerNat) !== "yes") {
+    const port = own.local[0]?.split(":").at(-1) ?? "";
+    yield "Switch UPnP, NAT-PMP or PCP on in the router of either end, or forward UDP port " +
+      `${port} there to the machine`;
   }
-  yield "A node with a public address and `relay: true` makes a faster relay than the coordinator";
+  if (!own.nat.ipv6 || peerNat?.ipv6 === false) yield "IPv6 at both ends would need no NAT at all";
+  yield "A node with a public address and `relay: true` makes a relay beside the coordinator";
 }

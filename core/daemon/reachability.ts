@@ -9,7 +9,7 @@ import { MAX_ENDPOINTS } from "../control/messages.ts";
 import { type Endpoint, formatEndpoint, type Ip, parseEndpoint } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import type { NodeEvent } from "../node.ts";
-import { describeNat } from "../path/nat.ts";
+import { describeNat, type NatReport } from "../path/nat.ts";
 import { NatDiscovery, type StunServer } from "../path/nat_discovery.ts";
 import type { Random } from "../random.ts";
 import { isLoopback } from "../control/candidates.ts";
@@ -51,7 +51,7 @@ type Timer = ReturnType<typeof setTimeout>;
 export class Reachability {
   readonly #options: ReachabilityOptions;
   readonly #nat: NatDiscovery;
-  readonly #portMapper: PortMapper | null;
+  #portMapper: PortMapper | null = null;
   #local: readonly Endpoint[] = [];
   #observed: readonly Endpoint[] = [];
   #stun: readonly StunServer[] = [];
@@ -63,20 +63,20 @@ export class Reachability {
   constructor(options: ReachabilityOptions) {
     this.#options = options;
     this.#nat = new NatDiscovery({ random: options.random });
-    this.#portMapper = options.openPortMapper?.(() => this.#tell()) ?? null;
   }
 
   /** Begins; what is found out is told from here on. */
   start(): void {
     this.#local = this.#addresses();
+    this.#portMapper = this.#options.openPortMapper?.(() => this.#tell()) ?? null;
     this.#tell();
   }
 
   get report(): Omit<NetcheckReport, "relays"> {
     return {
       local: this.#local,
-      nat: this.#nat.report,
-      natText: describeNat(this.#nat.report),
+      nat: this.#natReport(),
+      natText: describeNat(this.#natReport()),
       portMap: this.#portMapper?.report ?? null,
       observed: this.#observed,
       links: this.#options.links(),
@@ -108,6 +108,11 @@ export class Reachability {
     this.#tell();
   }
 
+  /** A direct path failed: the router may have another address by now, or other ports. */
+  doubt(): void {
+    this.#run({ type: "doubt" });
+  }
+
   /** Something about the network is other than before; `why` is for the log. */
   networkChanged(why: string): void {
     if (this.#isClosed) return;
@@ -131,6 +136,15 @@ export class Reachability {
     emit({ type: "path", event: { type: "network-changed" } });
     this.#portMapper?.networkChanged();
     this.#discover();
+  }
+
+  /** From STUN, or from what peers saw where there is nobody to ask, as beside the coordinator. */
+  #natReport(): NatReport {
+    const { report } = this.#nat;
+    const [seen] = this.#observed;
+    if (this.#stun.length > 0 || seen === undefined) return report;
+    const mapping = this.#local.includes(seen) ? "none" : "unknown";
+    return { ...report, udp: true, mapping, mapped: this.#observed };
   }
 
   #addresses(): Endpoint[] {
@@ -159,7 +173,7 @@ export class Reachability {
   /** Tells coordinator and peers where this node is, if that is news. */
   #tell(): void {
     const { udpPort, links, emit } = this.#options;
-    const nat = this.#nat.report;
+    const nat = this.#natReport();
     const external = this.#portMapper?.report.external ?? null;
     const all = [
       ...(external === null ? [] : [external]),

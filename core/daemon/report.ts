@@ -8,6 +8,7 @@ import type { Millis } from "../machine.ts";
 import type { NodeMachine, NodePeer } from "../node.ts";
 import { headerBytes, kindOf, type PathAddress } from "../path/address.ts";
 import { mtuOf } from "../path/mtu.ts";
+import { lossOf } from "../path/quality.ts";
 import { SEAL_BYTES } from "../path/path.ts";
 import type { CoordinatorReport, LinkKind, Measured, PeerReport } from "./api_types.ts";
 
@@ -28,6 +29,7 @@ export function reportPeer(
   const session = node.device.report(peer.slot);
   const mesh = peer.id === null ? undefined : node.meshPeer(peer.id);
   const counters = table.counters(peer.slot);
+  const path = measuredPath(node, peer, now);
   const handshake = session?.lastHandshakeAt ?? null;
   return {
     id: peer.id,
@@ -42,14 +44,32 @@ export function reportPeer(
     endpoint: pathTo(node, table, peer),
     mtu: limitOf(node, peer),
     candidates: session?.candidates ?? [],
-    rtt: newest(session?.rtt ?? undefined, ping, now),
-    loss: counters.loss === null ? null : { value: counters.loss, ageMs: 0 },
+    rtt: newest([session?.rtt, ping, path?.rtt], now),
+    // Pings to where nobody is use up numbers too: only those of the path in use tell its loss.
+    loss: path ? path.loss : counters.loss === null ? null : { value: counters.loss, ageMs: 0 },
     lastHandshakeAgeMs: handshake === null ? null : now - handshake,
     bytesSent: counters.bytesSent,
     bytesReceived: counters.bytesReceived,
     packetsSent: counters.packetsSent,
     packetsReceived: counters.packetsReceived,
     features: featureNames(table.features(peer.slot)),
+  };
+}
+
+/** What pings tell of the path in use, where the node decides about it. */
+function measuredPath(
+  node: NodeMachine,
+  { slot }: NodePeer,
+  now: Millis,
+): { readonly rtt: PingSample | null; readonly loss: Measured<number> | null } | null {
+  const paths = node.paths.isManaging(slot) ? node.paths.pathsOf(slot) : null;
+  const path = paths?.current ? paths.paths.get(paths.current) : undefined;
+  if (!path) return null;
+  const at = path.lastAnswerAt;
+  if (at === null || path.quality.rttMs === null) return { rtt: null, loss: null };
+  return {
+    rtt: { ms: path.quality.rttMs, at },
+    loss: { value: lossOf(path.quality), ageMs: now - at },
   };
 }
 
@@ -96,10 +116,12 @@ export function reportCoordinator(
 }
 
 function newest(
-  a: PingSample | undefined,
-  b: PingSample | undefined,
+  samples: readonly (PingSample | null | undefined)[],
   now: Millis,
 ): Measured<number> | null {
-  const sample = !a || (b && b.at > a.at) ? b : a;
-  return sample ? { value: sample.ms, ageMs: now - sample.at } : null;
+  let best: PingSample | null = null;
+  for (const sample of samples) {
+    if (sample && (best === null || sample.at > best.at)) best = sample;
+  }
+  return best ? { value: best.ms, ageMs: now - best.at } : null;
 }

@@ -199,6 +199,12 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
         this.#keepRelays(state, now, effects);
         this.#wantLink(event.peer, state, now, effects);
         return this.#punching.consider(event.peer, state, this.#offer, now, effects);
+      case "prefer":
+        paths.preference = event.preference;
+        for (const address of [...paths.paths.keys()]) {
+          if (event.preference.exclude.includes(kindOf(address))) paths.forget(address);
+        }
+        return this.#name(state, now);
       case "sockets":
         return this.#punching.opened(event.sockets, state, now, effects);
     }

@@ -36,7 +36,9 @@ export type NatEvent =
     /** The machine's own addresses with the node's port. */
     readonly local: readonly Endpoint[];
   }
-  | { readonly type: "datagram"; readonly from: Endpoint; readonly bytes: Uint8Array };
+  | { readonly type: "datagram"; readonly from: Endpoint; readonly bytes: Uint8Array }
+  /** What is known may hold no longer: asks now instead of with the next keepalive. */
+  | { readonly type: "doubt" };
 
 export type NatEffect =
   | { readonly type: "transmit"; readonly to: Endpoint; readonly bytes: Uint8Array }
@@ -102,6 +104,9 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
         this.#receive(event.from, event.bytes, now, effects);
         break;
       case "tick":
+        break;
+      case "doubt":
+        if (this.#pending.size === 0 && this.#keepaliveAt !== NEVER) this.#keepaliveAt = now;
         break;
     }
     this.#expire(now, effects);

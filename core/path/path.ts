@@ -110,6 +110,7 @@ export function pathDeadline(path: Path): Millis {
 
 /** A probe of the path's MTU went out. */
 export function probed(path: Path, number: number, probe: number, now: Millis): void {
+  path.pingsSent++;
   remember(path, { number, probe, sentAt: now, isLate: false });
   probeSent(path.mtu!, timeoutOf(path.quality), now);
 }

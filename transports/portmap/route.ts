@@ -2,6 +2,7 @@
  * Which router is in front of this machine? From the kernel's route table, `/proc/net/route`.
  * @module
  */
+import { readProcFile } from "../../core/platform/linux/trim.ts";
 import { formatIp, type Ip, maskBytes, parseIp, prefixContains } from "../../core/ip.ts";
 
 const UP = 1;
@@ -25,8 +26,8 @@ export function parseRoutes(
 }
 
 /** The router and the address of this machine on the way to it, or null. */
-export async function defaultRoute(): Promise<{ gateway: Ip; localIp: Ip } | null> {
-  const found = parseRoutes(await Deno.readTextFile("/proc/net/route"));
+export function defaultRoute(): { gateway: Ip; localIp: Ip } | null {
+  const found = parseRoutes(readProcFile("/proc/net/route"));
   if (!found) return null;
   const gateway = parseIp(found.gateway)!;
   const own = Deno.networkInterfaces().filter(({ name, family }) =>

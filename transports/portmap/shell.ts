@@ -19,7 +19,7 @@ export interface PortMapperOptions {
   readonly random: Random;
   readonly clock: () => Millis;
   /** The router and the address of this machine that leads there, or null; asked at each change. */
-  readonly route: () => Promise<{ readonly gateway: Ip; readonly localIp: Ip } | null>;
+  readonly route: () => { readonly gateway: Ip; readonly localIp: Ip } | null;
   readonly onChange: () => void;
 }
 
@@ -47,13 +47,9 @@ export class PortMapper {
 
   /** The machine may be behind another router: asks anew. */
   networkChanged(): void {
-    const started = this.#options.route().catch(() => null).then((route) => {
-      if (this.#isClosed) return;
-      const { port } = this.#options;
-      const { gateway = null, localIp = "0.0.0.0" } = route ?? {};
-      this.#handle({ type: "start", gateway, localIp, port });
-    });
-    this.#track(started);
+    const { port, route } = this.#options;
+    const { gateway = null, localIp = "0.0.0.0" } = route() ?? {};
+    this.#handle({ type: "start", gateway, localIp, port });
   }
 
   async close(): Promise<void> {

@@ -68,7 +68,8 @@ export function parseSmaps(text: string): Mapping[] {
 }
 
 /** Deno guards /proc by more than the read permission that the daemon keeps; libc does not. */
-function readProcFile(path: string): string {
+/** The text of a file under /proc, which Deno itself reads only with every permission. */
+export function readProcFile(path: string): string {
   const { symbols } = libc();
   const fd = symbols.open(cString(path), 0);
   if (fd < 0) return "";

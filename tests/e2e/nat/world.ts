@@ -2,7 +2,9 @@
  * A mesh over the internet of the laboratory: a coordinator on a public machine, nodes anywhere.
  * @module
  */
+import { strict as assert } from "node:assert";
 import type { PeerReport } from "../../../core/daemon/api_types.ts";
+import type { PathKind } from "../../../core/path/address.ts";
 import { labTest, type Needs } from "../../skip.ts";
 import { Node, type NodeOptions, prefetch } from "../lab/node.ts";
 import type { Process } from "../lab/process.ts";
@@ -160,4 +162,24 @@ export async function waitForLink(
   const what = `${name} by ${links.join(" or ")}`;
   const { peers } = await node.waitForStatus(what, ({ peers }) => !!find(peers), timeoutMs);
   return find(peers)!;
+}
+
+/** Tells a node not to use those kinds of path for a peer. */
+export async function setPaths(
+  node: Node,
+  peer: string,
+  exclude: readonly PathKind[],
+): Promise<void> {
+  const socket = node.machine.hostPath("/run/tunnelmesh/default.sock");
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });
+  const body = JSON.stringify({ peer, exclude });
+  const response = await fetch("http://localhost/v1/paths", { method: "POST", body, client });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`Cannot set paths of ${node.name} to ${peer}: ${text}`);
+}
+
+/** Requires that something took no longer than it may. */
+export function assertWithin(ms: number, limitMs: number, what: string): void {
+  console.log(`FIGURE ${what}: ${Math.round(ms)} ms (limit ${limitMs})`);
+  assert.ok(ms <= limitMs, `${what}: ${Math.round(ms)} ms, more than ${limitMs}`);
 }
