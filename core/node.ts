@@ -196,7 +196,9 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       const told = toldToDevice(effect);
       if (told) this.#device(told, now, effects);
     }
-    if (event.type === "link") this.#offerLinks(event.peer, now, effects);
+    if (event.type === "link" || event.type === "prefer") {
+      this.#offerLinks(event.peer, now, effects);
+    }
   }
 
   /** What may be tried of the endpoints that a peer names. */
@@ -224,7 +226,8 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   ): void {
     const usable = usableEndpoints(endpoints, this.control.view.facts);
     this.#path({ type: "candidates", peer, endpoints: usable }, now, effects);
-    const all = [...endpoints, ...this.paths.linksTo(peer)];
+    const isUdpExcluded = this.paths.pathsOf(peer)?.preference.exclude.includes("udp");
+    const all = [...(isUdpExcluded ? [] : endpoints), ...this.paths.linksTo(peer)];
     this.#device({ type: "set-endpoints", peer, endpoints: all }, now, effects);
   }
 

@@ -39,9 +39,9 @@ export function natPage(rows: readonly GridRow[], before: string): Generated {
   const [begin, end] = MARKS;
   const at = before.indexOf(begin), to = before.indexOf(end);
   const [head, tail] = at < 0 ? [before, ""] : [before.slice(0, at), before.slice(to + end.length)];
-  const text = `${head}${begin}\n\n<!-- deno-fmt-ignore -->\n${
-    table.join("\n")
-  }\n\n${note}\n\n${end}${tail}`;
+  const off = "<!-- deno-fmt-ignore-start -->", on = "<!-- deno-fmt-ignore-end -->";
+  const inner = [begin, off, table.join("\n"), note, on, end].join("\n\n");
+  const text = head + inner + tail;
   return { path: PATH, text };
 }
 

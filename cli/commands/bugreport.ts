@@ -6,7 +6,7 @@ import { defineCommand } from "../command.ts";
 
 export const bugreport = defineCommand({
   name: "bugreport",
-  summary: "Print the last minutes of decisions about paths, anonymised",
+  summary: "Print recent decisions, anonymised",
   description:
     "JSON: which paths were tried when, with what result, and the node's status. Addresses, names " +
     "and ids are replaced, each by the same one throughout; packets and keys are not in it. Read " +

@@ -7,7 +7,7 @@ import { netcheckLines } from "../path_view.ts";
 
 export const netcheck = defineCommand({
   name: "netcheck",
-  summary: "Show what is between this node and the internet: NAT, router, relays",
+  summary: "Show the NAT, router and relays of this node",
   description: "Exit status 0 when UDP or a relay works, 3 when neither does.",
   examples: [
     { command: "tunnelmesh netcheck", meaning: "What kind of NAT is this?" },

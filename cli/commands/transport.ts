@@ -11,7 +11,7 @@ const kind = z.enum(PATH_KINDS);
 
 export const transport = defineCommand({
   name: "transport",
-  summary: "Show or choose the kinds of path to a peer, until the daemon ends",
+  summary: "Choose the kinds of path to a peer",
   description:
     "Kinds are udp, ssh, node (through another node) and relay (through a coordinator). What " +
     "should outlive the daemon belongs into the configuration, under transports.",

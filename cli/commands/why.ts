@@ -8,7 +8,7 @@ import { whyLines } from "../path_view.ts";
 
 export const why = defineCommand({
   name: "why",
-  summary: "Say why a peer is reached as it is, and what would make it better",
+  summary: "Say why a peer is reached as it is",
   description:
     "The verdict comes first, then what would help, then every path that was tried with its last " +
     "error, and the NAT at both ends. ANSWERS are pings answered of pings sent; MTU is the " +

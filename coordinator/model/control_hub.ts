@@ -37,9 +37,11 @@ import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { RateLimiter } from "./rate_limiter.ts";
-import { endpointsOf, type Presence } from "./presence.ts";
+import { type ConnectionId, endpointsOf, type Presence } from "./presence.ts";
 import type { Registry } from "./registry.ts";
 import type { Node } from "./state.ts";
+
+export type { ConnectionId } from "./presence.ts";
 
 /** A node silent for so long is offline; three of its pings. */
 export const SILENCE_MS = 45_000;
@@ -52,9 +54,6 @@ export const MAX_WAITING = 256;
 /** Messages of one connection; calls beyond theirs are ignored, others end the connection. */
 const MESSAGE_LIMIT = { burst: 1000, perSecond: 100, capacity: 8192 };
 const CALL_LIMIT = { burst: 256, perSecond: 20, capacity: 8192 };
-
-/** Number of one socket, never used twice. */
-export type ConnectionId = number;
 
 /** What happened, and the coordinator's wall time when it did. */
 export type HubEvent =

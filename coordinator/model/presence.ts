@@ -5,7 +5,9 @@
 import { isLoopback, usableEndpoints } from "../../core/control/candidates.ts";
 import { MAX_ENDPOINTS, type NodeLinks } from "../../core/control/messages.ts";
 import { type Endpoint, formatEndpoint, type Ip } from "../../core/ip.ts";
-import type { ConnectionId } from "./control_hub.ts";
+
+/** Number of one socket, never used twice. */
+export type ConnectionId = number;
 
 /** What is known of one member. */
 export interface Presence {

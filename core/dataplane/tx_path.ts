@@ -91,7 +91,7 @@ export class TxPath {
   onTooBig: (bytes: Uint8Array, at: number, length: number, mtu: number) => void = () => {};
 
   /**
-   * @param mtu The interface's, in bytes: padding never makes a packet longer than that.
+   * @param mtu The interface's, in bytes.
    * @param memory For {@link fromTun}; the other methods do without.
    * @param worker Its number, `TX` or one of those behind.
    */
@@ -135,7 +135,7 @@ export class TxPath {
     const peer = routeDestination(this.#routes, bytes, at);
     if (peer < 0) return this.#drop(DROP_NO_ROUTE);
     if (!this.#fits(peer, bytes, at, size, true)) return;
-    if (this.#openSession(peer)) this.#seal(peer, bytes, at, size);
+    if (this.#openSession(peer)) this.#seal(peer, bytes, at, size, this.#mtuOf(peer));
     else this.#stage(peer, bytes.slice(at, at + size));
   }
 
@@ -169,7 +169,7 @@ export class TxPath {
         return this.#refuse(cursor, DROP_MALFORMED);
       }
     }
-    if (hasSession) return cursor + this.#seal(peer, bytes, at, size);
+    if (hasSession) return cursor + this.#seal(peer, bytes, at, size, this.#mtuOf(peer));
     this.#stage(peer, bytes.slice(at, at + size));
     return cursor;
   }
@@ -221,7 +221,8 @@ export class TxPath {
       size = most - header;
     }
     const payload = length - header;
-    const stride = DATA_HEADER + this.#padded(header + size) + TAG;
+    const mtu = this.#mtuOf(peer);
+    const stride = DATA_HEADER + padded(header + size, mtu) + TAG;
     const out = (source + length + 63) & ~63;
     const room = Math.floor((limit - out - TAG) / stride);
     const total = Math.ceil(payload / size);
@@ -233,7 +234,7 @@ export class TxPath {
       for (let i = 0; i < count; i++) {
         const at = out + i * stride + DATA_HEADER;
         const end = header + Math.min(size, payload - (first + i) * size);
-        if (hasSession) this.#seal(peer, bytes, at, end);
+        if (hasSession) this.#seal(peer, bytes, at, end, mtu);
         else this.#stage(peer, bytes.slice(at, at + end));
       }
     }
@@ -242,10 +243,14 @@ export class TxPath {
 
   /** The largest packet that may go to a peer now. */
   #limit(peer: number, bytes: Uint8Array, at: number): number {
-    const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
-    if (mtu === 0) return this.#mtu;
+    const mtu = this.#mtuOf(peer);
     // No IPv6 sender goes below its least MTU: the datagram is fragmented on its way instead.
     return bytes[at]! >> 4 === 6 ? Math.max(mtu, LEAST_MTU6) : mtu;
+  }
+
+  /** The longest packet that the path to a peer carries, as far as it matters here. */
+  #mtuOf(peer: number): number {
+    return this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]! || this.#mtu;
   }
 
   /**
@@ -281,8 +286,11 @@ export class TxPath {
     return (this.#shared.words[(this.#keypair + KEYPAIR.features) >> 2]! & feature) !== 0;
   }
 
-  /** Seals one packet with the open session; returns the length of the datagram. */
-  #seal(peer: number, bytes: Uint8Array, at: number, length: number): number {
+  /**
+   * Seals one packet with the open session; returns the length of the datagram.
+   * @param mtu Of the path: padding makes no packet longer than that.
+   */
+  #seal(peer: number, bytes: Uint8Array, at: number, length: number, mtu: number): number {
     const { atomics } = this.#shared;
     const counterWord = (this.#keypair + KEYPAIR.sendCounter) >> 2;
     if (Atomics.load(atomics, counterWord) >>> 0 >= REJECT_AFTER_MESSAGES) {
@@ -294,12 +302,12 @@ export class TxPath {
       this.notify = true;
     }
 
-    const padded = this.#padded(length);
-    for (let i = at + length; i < at + padded; i++) bytes[i] = 0;
+    const size = padded(length, mtu);
+    for (let i = at + length; i < at + size; i++) bytes[i] = 0;
     const start = at - DATA_HEADER;
     writeHeader(bytes, start, atomics[(this.#keypair + KEYPAIR.remoteIndex) >> 2]!, counter);
-    this.#key!.seal(bytes, at, padded, counter);
-    const total = DATA_HEADER + padded + TAG;
+    this.#key!.seal(bytes, at, size, counter);
+    const total = DATA_HEADER + size + TAG;
     this.#sink.send(peer, bytes, start, total);
 
     this.#shared.count(this.#worker, peer, total);
@@ -308,15 +316,10 @@ export class TxPath {
     return total;
   }
 
-  /** Length of a packet with its padding (WireGuard paper, section 5.4.6). */
-  #padded(length: number): number {
-    return Math.max(length, Math.min((length + 15) & ~15, this.#mtu));
-  }
-
   #keepalive(peer: number): void {
     if (!this.#openSession(peer)) return;
     const bytes = new Uint8Array(DATA_HEADER + DATA_TRAILER);
-    this.#seal(peer, bytes, DATA_HEADER, 0);
+    this.#seal(peer, bytes, DATA_HEADER, 0, this.#mtu);
     this.#sink.flush();
   }
 
@@ -335,7 +338,7 @@ export class TxPath {
       }
       const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER);
       bytes.set(packet, DATA_HEADER);
-      this.#seal(peer, bytes, DATA_HEADER, packet.length);
+      this.#seal(peer, bytes, DATA_HEADER, packet.length, this.#mtuOf(peer));
       this.#sink.flush();
     }
   }
@@ -387,4 +390,9 @@ function writeWord(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 1] = (value >>> 8) & 0xff;
   bytes[at + 2] = (value >>> 16) & 0xff;
   bytes[at + 3] = value >>> 24;
+}
+
+/** Length of a packet with its padding (WireGuard paper, section 5.4.6). */
+function padded(length: number, mtu: number): number {
+  return Math.max(length, Math.min((length + 15) & ~15, mtu));
 }

@@ -52,6 +52,9 @@ const GIVE_UP_MS = 2_750;
 const FILTER_RESENDS_MS = [200, 400];
 const FILTER_GIVE_UP_MS = 900;
 
+/** A request that is older may have been seen before what is doubted changed. */
+const YOUNG_MS = 250;
+
 type Purpose = "seen" | "filter" | "second" | "hairpin" | "keepalive";
 
 interface Transaction {
@@ -106,7 +109,7 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
       case "tick":
         break;
       case "doubt":
-        if (this.#pending.size === 0 && this.#keepaliveAt !== NEVER) this.#keepaliveAt = now;
+        if (this.#keepaliveAt !== NEVER && !this.#isAsking(now)) this.#keepaliveAt = now;
         break;
     }
     this.#expire(now, effects);
@@ -114,6 +117,13 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
       effects.push({ type: "report", report: this.#report });
     }
     return effects;
+  }
+
+  /** Whether a request is so young that its answer will tell what holds now. */
+  #isAsking(now: Millis): boolean {
+    return [...this.#pending.values()].some(({ purpose, startedAt }) =>
+      (purpose === "seen" || purpose === "keepalive") && now - startedAt < YOUNG_MS
+    );
   }
 
   #start(

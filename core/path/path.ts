@@ -20,10 +20,12 @@ import { answered, answeredLate, lost, newQuality, type Quality, timeoutOf } fro
 const BURST_MS = [0, 100, 300, 700, 1_500, 3_000];
 /** Pauses after a burst double from and up to these; the shorter one while there is traffic. */
 const FIRST_PAUSE_MS = 5_000;
-const ACTIVE_PAUSE_MS = 8_000;
+const ACTIVE_PAUSE_MS = 6_000;
 const MAX_PAUSE_MS = 60_000;
 /** So many pings without an answer, and as long as this, and the path has failed. */
 const MAX_FAILURES = 3;
+/** Answers in a row that a path owes which failed: it may be one that loses much. */
+const PROBATION = 16;
 /** Unanswered pings that are remembered. */
 const MAX_OUTSTANDING = 16;
 /** Bytes that sealing adds: 16 header, 16 tag. */
@@ -51,6 +53,8 @@ export interface Path {
   /** Pings in a row without an answer. */
   failures: number;
   lastAnswerAt: Millis | null;
+  /** Answers that are still owed before it is preferred to others again. */
+  probation: number;
   /** When the present run of answers began. */
   upSince: Millis | null;
   lastHeardAt: Millis | null;
@@ -74,6 +78,7 @@ export function newPath(address: PathAddress, isReflexive: boolean, now: Millis)
     outstanding: [],
     failures: 0,
     lastAnswerAt: null,
+    probation: 0,
     upSince: null,
     lastHeardAt: null,
     nextPingAt: now,
@@ -157,6 +162,7 @@ export function expirePings(path: Path, now: Millis): boolean {
     }
     lost(path.quality);
     path.failures++;
+    if (path.probation > 0) path.probation = PROBATION;
   }
   const isQuiet = path.lastAnswerAt === null || now - path.lastAnswerAt > timeout;
   if (path.failures >= MAX_FAILURES && isQuiet && path.state === "up") {
@@ -170,6 +176,7 @@ export function expirePings(path: Path, now: Millis): boolean {
 
 /** The path does not work any more; it is tried again from the beginning. */
 export function fail(path: Path, why: string, now: Millis): void {
+  if (path.state === "up") path.probation = PROBATION;
   path.state = "failed";
   path.lastError = why;
   path.upSince = null;
@@ -189,15 +196,18 @@ export function ponged(path: Path, number: number, wanted: number, now: Millis):
   path.lastAnswerAt = path.lastHeardAt = now;
   path.lastError = null;
   path.failures = 0;
+  path.probation = Math.max(0, path.probation - 1);
   if (!ping!.isLate) answered(path.quality, now - ping!.sentAt);
   // A probe that was lost had counted for its size alone.
   else if (ping!.probe === null) answeredLate(path.quality, now - ping!.sentAt);
   if (path.state !== "up") {
     path.state = "up";
     path.upSince = now;
+    // Pings from before it worked say nothing about it now.
+    path.outstanding = [];
     // One answer may be luck; another one at once shows more.
     path.nextPingAt = now;
-    path.quality.outcomes = Math.min(path.quality.outcomes, 1);
+    path.quality.losses = path.quality.outcomes = 0;
   }
   if (kindOf(path.address) === "udp") {
     path.mtu ??= newMtuSearch(wanted, now);

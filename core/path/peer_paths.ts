@@ -42,6 +42,8 @@ const KEPT_PING_MS = { current: 15_000, standby: 20_000, other: 25_000 };
 const KIND_PENALTY_MS = 30;
 /** One percent of loss weighs as much as so many milliseconds. */
 const LOSS_PENALTY_MS = 1_000;
+/** A path that failed lately is taken only when there is nothing else. */
+const PROBATION_PENALTY_MS = 2_000;
 /** Loss from which on another path may be better than a direct one; and pings that must show it. */
 const LOSSY = 0.05;
 const LOSSY_PINGS = 12;
@@ -203,8 +205,8 @@ export class PeerPaths {
     const { address } = path;
     const table = isActive ? ACTIVE_PING_MS : KEPT_PING_MS;
     if (address === this.current) return table.current;
-    // While the path in use is doubted its deputy is what counts.
-    if (address === this.standby) return ACTIVE_PING_MS.current;
+    // While the path in use is doubted its deputy is what counts; who owes answers may give them.
+    if (address === this.standby || (isActive && path.probation > 0)) return ACTIVE_PING_MS.current;
     const current = this.current === null ? undefined : this.paths.get(this.current);
     if (isActive && current && this.#rank(path) < this.#rank(current)) return RETURN_PING_MS;
     return address === this.#best(address)?.address ? table.standby : table.other;
@@ -277,7 +279,8 @@ export class PeerPaths {
     const loss = lossOf(path.quality);
     const isShown = path.quality.outcomes >= LOSSY_PINGS && loss >= LOSSY;
     const lossCost = isShown ? loss * LOSS_PENALTY_MS * 2 : 0;
-    return (rttMs ?? 1_000) + 2 * jitterMs + lossCost + this.#rank(path) * KIND_PENALTY_MS;
+    const owed = path.probation > 0 && path.address !== this.current ? PROBATION_PENALTY_MS : 0;
+    return (rttMs ?? 1_000) + owed + 2 * jitterMs + lossCost + this.#rank(path) * KIND_PENALTY_MS;
   }
 
   #rank(path: Path): number {
@@ -291,7 +294,8 @@ export class PeerPaths {
   /** Whether `best` should replace the path in use, which works. */
   #isBetter(best: Path, path: Path, now: Millis): boolean {
     const cost = this.cost(best);
-    const isClear = best.pongsReceived >= 2 && cost < this.cost(path) * BETTER_SHARE - BETTER_MS;
+    const isClear = best.probation === 0 && best.pongsReceived >= 2 &&
+      cost < this.cost(path) * BETTER_SHARE - BETTER_MS;
     if (!isClear) {
       this.rival = null;
       return false;

@@ -331,7 +331,7 @@ export class Peer {
   }
 
   #retry(now: Millis): DeviceEffect[] {
-    if (now - this.#attemptsSince < REKEY_ATTEMPT_TIME) return this.#sendInitiation(now);
+    if (now < this.#attemptsSince + REKEY_ATTEMPT_TIME) return this.#sendInitiation(now);
     this.#abandon();
     this.#timers.sessionLost();
     this.#gaveUp = true;

@@ -4,22 +4,16 @@
  * It does with effects what the daemon does (`core/daemon/daemon.ts`), over virtual time.
  * @module
  */
-import { toBase64Url } from "../../core/bytes.ts";
 import { ControlClient, type ControlEvent } from "../../core/control/client.ts";
-import { PATHS, signCall, signRegistration } from "../../core/control/envelope.ts";
-import type { Netmap, RegisterReply } from "../../core/control/messages.ts";
-import type { Pin, RecordVerifier } from "../../core/control/roster.ts";
-import { leavingRecord, type Membership, membershipOf } from "../../core/daemon/membership.ts";
+import type { RegisterReply } from "../../core/control/messages.ts";
 import { nobleAead } from "../../core/dataplane/aead.ts";
 import { DataPlaneBridge } from "../../core/dataplane/bridge.ts";
-import { SharedState } from "../../core/dataplane/layout.ts";
 import { RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
 import { mapped, PeerTable } from "../../core/dataplane/table.ts";
 import { DATA_HEADER, DATA_TRAILER, TxPath } from "../../core/dataplane/tx_path.ts";
 import { Sealer } from "../../core/dataplane/sealer.ts";
 import { Zone } from "../../core/dns/zone.ts";
-import type { Identity } from "../../core/identity/keys.ts";
-import { formatCredential, type JoinToken } from "../../core/identity/token.ts";
+import { type JoinToken } from "../../core/identity/token.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -32,52 +26,18 @@ import { type NodeEffect, NodeMachine } from "../../core/node.ts";
 import { PathAgent } from "../../core/path/agent.ts";
 import { decodePathMessage } from "../../core/path/messages.ts";
 import { FEATURE } from "../../core/dataplane/features.ts";
+import type { PathPreference } from "../../core/path/peer_paths.ts";
+import type { PeerSlot } from "../../core/wireguard/device.ts";
 import { Device } from "../../core/wireguard/device.ts";
 import { TimestampSource } from "../../core/wireguard/tai64n.ts";
-import type { Coordinator } from "./coordinator.ts";
 import { HostPaths } from "./host_paths.ts";
-import type { Network } from "./network.ts";
-import type { SimRelay } from "./relay.ts";
-import type { RelayedTo } from "./relayed_to.ts";
-import type { World } from "./world.ts";
+import type { Disk, HostOptions, Running } from "./host_types.ts";
+import { joinMesh, leaveMesh } from "./membership.ts";
+
+export type { HostOptions } from "./host_types.ts";
 
 const MTU = 1420;
 const PORT = 51820;
-
-/** What survives `kill -9`. */
-interface Disk {
-  membership: Membership | null;
-  netmap: Netmap | null;
-  pins: readonly Pin[];
-  watermark: number;
-}
-
-/** Everything a host is made with. */
-export interface HostOptions {
-  readonly world: World;
-  readonly network: Network;
-  readonly coordinator: Coordinator;
-  readonly verifier: RecordVerifier;
-  readonly identity: Identity;
-  readonly name: string;
-  /** Addresses on the underlay, IPv4 first. */
-  readonly ips: readonly Ip[];
-  /** Relays that it connects to. */
-  readonly relays?: readonly SimRelay[];
-  readonly stunServers?: readonly Endpoint[];
-  readonly viaNodes?: RelayedTo;
-  /** Shared memory to use; cleared at each start. */
-  readonly memory: SharedState;
-}
-
-interface Running {
-  readonly node: NodeMachine;
-  readonly table: PeerTable;
-  readonly bridge: DataPlaneBridge;
-  readonly tx: TxPath;
-  readonly rx: RxPath;
-  readonly paths: HostPaths;
-}
 
 /** One machine. */
 export class Host {
@@ -132,39 +92,13 @@ export class Host {
 
   /** Registers with the coordinator. @throws {MeshError} what it refuses with. */
   join(token: JoinToken | null): void {
-    const { coordinator, identity, name } = this.#options;
-    const service = coordinator.service!;
-    const text = toBase64Url(identity.publicKey);
-    const { challenge } = service.challenge({ identity: text }, coordinator.moment);
-    const { reply, events } = service.register(
-      signRegistration(identity, {
-        challenge,
-        identity: text,
-        name,
-        aliases: [],
-        version: "0",
-        time: this.#wallTime(),
-        ...(token ? { token: formatCredential(token) } : {}),
-      }),
-      coordinator.moment,
-    );
-    coordinator.publish(events);
-    const full = { ...reply, caCertificate: "" };
-    const place = { urls: ["https://c:8443"], caCertificate: null };
-    this.#disk.membership = membershipOf(identity, place, full, this.#disk.membership);
+    const { membership } = this.#disk;
+    this.#disk.membership = joinMesh(this.#options, { token, membership }, this.#wallTime());
   }
 
   /** Gives name and address back and stops. */
   leave(): void {
-    const { coordinator, identity } = this.#options;
-    const service = coordinator.service!;
-    const text = toBase64Url(identity.publicKey);
-    const { challenge } = service.challenge({ identity: text }, coordinator.moment);
-    const record = leavingRecord(identity, this.#disk.membership!);
-    const path = `${PATHS.nodes}/${identity.peerId}`;
-    const body = { challenge, identity: text, record };
-    const envelope = signCall(identity, { method: "DELETE", path, body });
-    coordinator.publish(service.leave(identity.peerId, envelope, coordinator.moment).events);
+    leaveMesh(this.#options, this.#disk.membership!);
     this.kill();
     this.#disk.membership = null;
     this.#disk.netmap = null;
@@ -273,6 +207,12 @@ export class Host {
     this.paths.start();
     this.paths.networkChanged();
     this.#control({ type: "reconnect" });
+  }
+
+  /** The user chooses kinds of path for a peer. */
+  prefer(peer: PeerSlot, preference: PathPreference): void {
+    const event = { type: "prefer", peer, preference } as const;
+    this.#turn(this.node.handle({ type: "path", event }, this.#options.world.now));
   }
 
   /** The operating system sends an IP packet into the tunnel. */

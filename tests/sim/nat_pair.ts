@@ -4,11 +4,13 @@
  */
 import type { PathKind } from "../../core/path/address.ts";
 import type { PeerSlot } from "../../core/wireguard/device.ts";
-import type { Host } from "./host.ts";
+import type { Host, HostOptions } from "./host.ts";
 import type { Place, SiteKind } from "./internet.ts";
 import { SimMesh } from "./mesh.ts";
 import { SimRelay } from "./relay.ts";
+import type { RelayedTo } from "./relayed_to.ts";
 import { startSimStun } from "./stun.ts";
+import type { World } from "./world.ts";
 
 /** One way from a client to the relay takes so long, at most, beside the site's line. */
 const RELAY_LATENCY = [10, 15] as const;
@@ -20,6 +22,8 @@ export const RELAY_ROUND_TRIP_MS = 4 * RELAY_LATENCY[1];
 export interface PairOptions {
   readonly seed: number;
   readonly relays?: number;
+  /** Makes what carries datagrams through nodes; none does without it. */
+  readonly viaNodes?: (world: World) => RelayedTo;
 }
 
 /** The pair, running; dispose of it to give its memory back. */
@@ -29,19 +33,29 @@ export class NatPair implements Disposable {
   readonly a: Host;
   readonly b: Host;
   readonly relays: readonly SimRelay[];
+  readonly #surroundings: Pick<HostOptions, "relays" | "stunServers" | "viaNodes">;
   readonly #searches = new Map<Host, number[]>();
 
-  constructor(kinds: readonly [SiteKind, SiteKind], { seed, relays = 1 }: PairOptions) {
+  constructor(
+    kinds: readonly [SiteKind, SiteKind],
+    { seed, relays = 1, viaNodes }: PairOptions,
+  ) {
     this.mesh = new SimMesh(seed);
     const { world, network } = this.mesh;
     this.relays = Array.from({ length: relays }, (_, i) => {
       return new SimRelay(world, { name: `r${i}`, latency: RELAY_LATENCY });
     });
     const stunServers = startSimStun(network, "203.0.113.1");
+    const nodes = viaNodes?.(world);
+    this.#surroundings = {
+      relays: this.relays,
+      stunServers,
+      ...(nodes ? { viaNodes: nodes } : {}),
+    };
     const place = (kind: SiteKind, number: number) => {
       const built = kind.build(network, number);
       const ips = built.ip6 === null ? [built.ip4] : [built.ip4, built.ip6];
-      const host = this.mesh.addAt(number - 1, { ips, relays: this.relays, stunServers });
+      const host = this.mesh.addAt(number - 1, { ips, ...this.#surroundings });
       return { built, host };
     };
     const [a, b] = [place(kinds[0], 1), place(kinds[1], 2)];
@@ -65,6 +79,41 @@ export class NatPair implements Disposable {
       world.run(1);
     }
     throw new Error("the machines do not find the relay");
+  }
+
+  /** Adds a node on the internet that passes datagrams on. */
+  addRelayNode(): Host {
+    const nodes = this.#surroundings.viaNodes!;
+    const number = this.mesh.hosts.length;
+    const host = this.mesh.addAt(number, { ips: ["192.0.2.99"], ...this.#surroundings });
+    nodes.add(host.reply.id);
+    host.paths.tell();
+    return host;
+  }
+
+  /**
+   * Sends both ways every 10 ms; after `act`, how long until a packet sent since then has arrived
+   * at each end.
+   */
+  outage(act: () => void, limit = 30_000): number {
+    const { world } = this.mesh;
+    act();
+    const start = world.now;
+    const sent: [number[], number[]] = [[], []];
+    while (world.now - start < limit) {
+      if (this.a.isRunning) sent[0].push(this.mesh.send(this.a, this.b));
+      if (this.b.isRunning) sent[1].push(this.mesh.send(this.b, this.a));
+      world.run(10);
+      const isThrough = sent.every((numbers) => numbers.some((n) => this.mesh.hasArrived(n)));
+      if (isThrough) return world.now - start;
+    }
+    return limit;
+  }
+
+  /** The MTU found on the path in use, or null. */
+  mtuOf(from: Host, to: Host): number | null {
+    const path = this.pathOf(from, to);
+    return from.node.paths.pathsOf(this.slotOf(from, to))?.paths.get(path!)?.mtu?.confirmed ?? null;
   }
 
   /** Begins to count what a search for ports sends: datagrams to where nobody has answered. */

@@ -8,7 +8,9 @@ import { NatPair } from "./nat_pair.ts";
 
 const MTU = 1420;
 /** The seed draws ports, and is in the snapshot; a fresh agent's own does not matter. */
-const make = () => new PathAgent({ mtu: MTU, seed: 1 });
+function make(): PathAgent {
+  return new PathAgent({ mtu: MTU, seed: 1 });
+}
 
 Deno.test("a recording replays to the same state, anonymised to the same decisions", () => {
   for (let seed = 1; seed <= 12; seed++) {

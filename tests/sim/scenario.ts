@@ -75,7 +75,7 @@ function trouble(mesh: SimMesh): void {
       else settle(host);
       return;
     case 6:
-      if (host.isRunning) host.roam(`198.51.100.${1 + Math.floor(world.between(0, 250))}`);
+      if (host.isRunning) host.roam(freeAddress(mesh));
       return;
     case 7:
       host.clockOffset = world.chance(0.5) ? -3_600_000 : 3_600_000;
@@ -93,6 +93,14 @@ function trouble(mesh: SimMesh): void {
       host.join(mesh.token);
       host.start();
       return;
+  }
+}
+
+/** An address that no machine has. */
+function freeAddress({ world, hosts }: SimMesh): string {
+  for (;;) {
+    const ip = `198.51.100.${1 + Math.floor(world.between(0, 250))}`;
+    if (!hosts.some(({ endpoint }) => endpoint.startsWith(`${ip}:`))) return ip;
   }
 }
 

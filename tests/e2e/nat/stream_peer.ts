@@ -82,16 +82,18 @@ async function receiveBytes(port: number): Promise<unknown> {
   let bytes = 0;
   let longestStallMs = 0;
   let [before, changedAt] = [0, 0];
+  let isEnded = false;
   const receive = async () => {
     const connection = await listener.accept();
     for await (const chunk of connection.readable) bytes += chunk.length;
+    isEnded = true;
   };
   const receiving = receive().catch(() => {});
   console.log("ready");
   await untilEnd(SAMPLE_MS, () => {
     const now = performance.now();
     if (bytes !== before || before === 0) [before, changedAt] = [bytes, now];
-    longestStallMs = Math.max(longestStallMs, now - changedAt);
+    if (!isEnded) longestStallMs = Math.max(longestStallMs, now - changedAt);
     console.error(`${bytes}`);
   });
   await receiving;

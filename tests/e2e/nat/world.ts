@@ -138,6 +138,8 @@ export function worldTest(test: WorldTest): void {
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         throw new Error(`${message}\n${world.logs()}`, { cause: error });
+      } finally {
+        Deno.writeTextFileSync("/tmp/i4/world_logs.txt", world.logs());
       }
     },
   });
