@@ -18,7 +18,7 @@ import { pingBytes, ponged, SEAL_BYTES, startBurst } from "./path.ts";
 import type { PathPreference, PeerPaths } from "./peer_paths.ts";
 import { hasDirect, newPeer, offerSent, offerSoon, type PeerState } from "./peer_state.ts";
 import { Punching } from "./punching.ts";
-import { type AgentState, decodeState, encodeState } from "./snapshot.ts";
+import { decodeState, encodeState } from "./snapshot.ts";
 
 export type { PathEffect, PathEvent } from "./events.ts";
 
@@ -42,7 +42,7 @@ export interface PathAgentOptions {
 
 /** See the module's doc. */
 export class PathAgent implements Machine<PathEvent, PathEffect> {
-  readonly #options: PathAgentOptions;
+  #options: PathAgentOptions;
   readonly #peers = new Map<PeerSlot, PeerState>();
   /** Links that reach every peer. */
   readonly #links = new Set<PathAddress>();
@@ -78,6 +78,7 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
   /** All that later decisions depend on, as text. */
   snapshot(): string {
     return encodeState({
+      options: this.#options,
       peers: this.#peers,
       links: this.#links,
       relayNodes: this.#relayNodes,
@@ -90,7 +91,8 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
 
   /** Goes on from a {@link snapshot}; the agent must be fresh. */
   restore(text: string): void {
-    const state = decodeState(text) as AgentState;
+    const state = decodeState(text);
+    this.#options = state.options;
     for (const [slot, peer] of state.peers) this.#peers.set(slot, peer);
     for (const link of state.links) this.#links.add(link);
     this.#relayNodes = state.relayNodes;

@@ -194,8 +194,13 @@ export class PortMapping implements Machine<PortMapEvent, PortMapEffect> {
   #pmpAnswered(answer: PmpAnswer, now: Millis, effects: PortMapEffect[]): void {
     const { protocol } = answer;
     if (answer.type === "refused") {
-      this.#requests = this.#requests.filter((request) => request.protocol !== protocol);
-      return this.#tried(protocol, answer.why);
+      // A router that knows one of the two says so in its own version (RFC 6887 section 9).
+      const refused = !answer.isOtherVersion ? protocol : protocol === "pcp" ? "nat-pmp" : "pcp";
+      this.#requests = this.#requests.filter((request) => request.protocol !== refused);
+      for (const request of this.#requests) {
+        if (request.sends === 0) request.nextAt = now;
+      }
+      return this.#tried(refused, answer.why);
     }
     if (this.#hasRestarted(answer.epochSeconds, now)) return this.#search(now, effects);
     if (answer.type === "address") this.#pmpExternal = answer.external;

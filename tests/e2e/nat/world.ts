@@ -138,8 +138,6 @@ export function worldTest(test: WorldTest): void {
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         throw new Error(`${message}\n${world.logs()}`, { cause: error });
-      } finally {
-        Deno.writeTextFileSync("/tmp/i4/world_logs.txt", world.logs());
       }
     },
   });
@@ -180,8 +178,8 @@ export async function setPaths(
   if (!response.ok) throw new Error(`Cannot set paths of ${node.name} to ${peer}: ${text}`);
 }
 
-/** Requires that something took no longer than it may. */
+/** Requires that something took no longer than it may; `LAB_FIGURES=1` prints how long. */
 export function assertWithin(ms: number, limitMs: number, what: string): void {
-  console.log(`FIGURE ${what}: ${Math.round(ms)} ms (limit ${limitMs})`);
+  if (Deno.env.get("LAB_FIGURES") === "1") console.log(`${what}: ${Math.round(ms)} ms`);
   assert.ok(ms <= limitMs, `${what}: ${Math.round(ms)} ms, more than ${limitMs}`);
 }
