@@ -11,6 +11,8 @@ import type { Node } from "../lab/node.ts";
 import { SITE_KIND_NAMES, SITE_KINDS, type SiteKind } from "./kinds.ts";
 import { type World, worldTest } from "./world.ts";
 
+/** Kinds that are there twice: two of the others say nothing new. */
+const TWINS: readonly SiteKind[] = ["port-restricted", "cgnat", "symmetric", "udp-blocked"];
 /** How long each pair has light traffic, and so to find its path. */
 const TRAFFIC_SECONDS = 25;
 /** Two dozen nodes make a small machine busy, and busy relays drop what is old. */
@@ -36,12 +38,11 @@ interface Seen {
 worldTest({
   name: "every pair of kinds of site carries traffic, by the path that the rule says",
   run: async (world) => {
-    const placed = await Promise.all(SITE_KIND_NAMES.flatMap((kind) => [
-      world.joinAt(kind, kind),
-      world.joinAt(kind, `${kind}-2`),
-    ]));
+    await Promise.all([
+      ...SITE_KIND_NAMES.map((kind) => world.joinAt(kind, kind)),
+      ...TWINS.map((kind) => world.joinAt(kind, `${kind}-2`)),
+    ]);
     const pairs = pairsOf(world);
-    assert.equal(placed.length, 2 * SITE_KIND_NAMES.length);
     const traffic = pingAll(pairs, ["-i", "0.5", "-w", `${TRAFFIC_SECONDS}`]);
     await waitForPaths(pairs);
     for (const [pair, { sent, received }] of await traffic) {
@@ -72,7 +73,7 @@ function wrongOf(seen: ReadonlyMap<Pair, Seen>): string[] {
     .map(([pair, { links }]) => `${titleOf(pair)}: ${links}`);
 }
 
-/** Each kind with those before it, and with itself. */
+/** Each kind with those before it, and some with themselves. */
 function pairsOf(world: World): Pair[] {
   return SITE_KIND_NAMES.flatMap((kind, i) => [
     ...SITE_KIND_NAMES.slice(0, i).map((other): Pair => ({
@@ -80,7 +81,11 @@ function pairsOf(world: World): Pair[] {
       to: world.node(other),
       kinds: [kind, other],
     })),
-    { from: world.node(kind), to: world.node(`${kind}-2`), kinds: [kind, kind] },
+    ...TWINS.filter((twin) => twin === kind).map((): Pair => ({
+      from: world.node(kind),
+      to: world.node(`${kind}-2`),
+      kinds: [kind, kind],
+    })),
   ]);
 }
 
@@ -136,20 +141,31 @@ interface Counts {
   readonly leastMs: number;
 }
 
+/** How often a ping is tried: a resolver that is too busy may not answer in time. */
+const TRIES = 5;
+
 /** All pairs ping by name at once. */
 async function pingAll(
   pairs: readonly Pair[],
   flags: readonly string[],
 ): Promise<Map<Pair, Counts>> {
-  const results = await Promise.all(pairs.map(async (pair) => {
-    const command = ["ping", "-n", "-q", ...flags, `${pair.to.name}.mesh`];
-    const { stdout, stderr } = await pair.from.machine.run(command, { timeoutMs: 60_000 });
+  const results = pairs.map(async (pair) => [pair, await pingPair(pair, flags)] as const);
+  return new Map(await Promise.all(results));
+}
+
+async function pingPair(pair: Pair, flags: readonly string[]): Promise<Counts> {
+  const command = ["ping", "-n", "-q", ...flags, `${pair.to.name}.mesh`];
+  let output = "";
+  for (let tries = 0; tries < TRIES; tries++) {
+    const { stdout, stderr } = await pair.from.machine.run(command);
+    output = stdout + stderr;
     const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
     const leastMs = Number(/min\/avg\/max\/mdev = ([\d.]+)/.exec(stdout)?.[1]);
-    assert.ok(counts && leastMs > 0, `${titleOf(pair)} has no traffic:\n${stdout}${stderr}`);
-    return [pair, { sent: Number(counts[1]), received: Number(counts[2]), leastMs }] as const;
-  }));
-  return new Map(results);
+    if (counts && leastMs > 0) {
+      return { sent: Number(counts[1]), received: Number(counts[2]), leastMs };
+    }
+  }
+  throw new Error(`${titleOf(pair)} has no traffic:\n${output}`);
 }
 
 function titleOf({ kinds }: Pair): string {
