@@ -47,7 +47,7 @@ const PROSE: ReadonlySet<string> = new Set([
 const DOTTED = String.raw`\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)`;
 /** Both families at once, since one may hold the other: `::ffff:192.0.2.1`. */
 const IP = new RegExp(
-  String.raw`(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}(?:${DOTTED}|[0-9a-f]{0,4}(?![\w:]))` +
+  String.raw`(?<![\w:])(?:[0-9a-f]{0,4}:){2,8}(?:${DOTTED}|[0-9a-f]{0,4}(?![\w:]))` +
     String.raw`|(?<!\d|\d\.)${DOTTED}`,
   "gi",
 );
@@ -78,12 +78,11 @@ export class Anonymiser {
    */
   constructor(salt: string, names: readonly string[], relays: readonly string[] = []) {
     this.#salt = salt;
-    for (const name of names) {
-      if (name && !this.#nameNumbers.has(name)) {
-        this.#nameNumbers.set(name, this.#nameNumbers.size + 1);
-      }
+    for (const name of new Set(names.map((each) => each.toLowerCase()))) {
+      if (name !== "") this.#nameNumbers.set(name, this.#nameNumbers.size + 1);
     }
-    for (const host of relays) this.#relay(host);
+    // Those that are addresses are replaced as such.
+    for (const host of relays) if (!canonicalIp(host.replace(/[[\]]/g, ""))) this.#relay(host);
     this.#names = anyOf([...this.#nameNumbers.keys(), ...this.#hosts.keys()]);
   }
 
@@ -98,7 +97,7 @@ export class Anonymiser {
     // Before names, of which a path may be made; it is one word to what follows.
     const replaced = this.#addresses(text).replace(HOME, "user").replace(SECRET, "secret");
     const named = this.#names
-      ? replaced.replace(this.#names, (name) => this.#stand(name))
+      ? replaced.replace(this.#names, (name) => this.#stand(name.toLowerCase()))
       : replaced;
     return named.replace(DOMAIN, (domain) => this.#domain(domain));
   }
@@ -177,7 +176,7 @@ export class Anonymiser {
 function anyOf(words: readonly string[]): RegExp | null {
   if (words.length === 0) return null;
   const sorted = words.toSorted((a, b) => b.length - a.length).map(escaped);
-  return new RegExp(`(?<![\\w-])(?:${sorted.join("|")})(?![\\w-])`, "g");
+  return new RegExp(`(?<![\\w-])(?:${sorted.join("|")})(?![\\w-])`, "gi");
 }
 
 function parsed(text: string): unknown {

@@ -42,10 +42,13 @@ export function encodeState(state: AgentState): string {
 
 /** What {@link encodeState} wrote; paths of peers get their methods back. */
 export function decodeState(text: string): AgentState {
-  return parseState(text, (key, value) =>
-    key === "paths" && "paths" in value && value.paths instanceof Map
-      ? Object.assign(new PeerPaths(), value)
-      : value) as AgentState;
+  return parseState(
+    text,
+    (key, value) =>
+      key === "paths" && "paths" in value && value.paths instanceof Map
+        ? Object.assign(new PeerPaths(), value)
+        : value,
+  ) as AgentState;
 }
 
 /**
