@@ -13,14 +13,14 @@ import { NEVER } from "../machine.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
 import { headerBytes, isDirect, kindOf, nodePath, type PathAddress } from "./address.ts";
 import type { Offer } from "./messages.ts";
-import { type PathEffect, type PathEvent, sending } from "./events.ts";
+import { type PathAgentOptions, type PathEffect, type PathEvent, sending } from "./events.ts";
 import { pingBytes, ponged, SEAL_BYTES, startBurst } from "./path.ts";
-import type { PathPreference, PeerPaths } from "./peer_paths.ts";
+import type { PeerPaths } from "./peer_paths.ts";
 import { hasDirect, newPeer, offerSent, offerSoon, type PeerState } from "./peer_state.ts";
 import { Punching } from "./punching.ts";
-import { decodeState, encodeState } from "./snapshot.ts";
+import { type AgentState, decodeState, encodeState } from "./snapshot.ts";
 
-export type { PathEffect, PathEvent } from "./events.ts";
+export type { PathAgentOptions, PathEffect, PathEvent } from "./events.ts";
 
 /** Relaying nodes that are tried for a peer. */
 const MAX_RELAY_NODES = 2;
@@ -29,16 +29,6 @@ const LINK_AFTER_MS = 3_000;
 const LINK_AGAIN_MS = 30_000;
 /** How often a session with such a node is asked for. */
 const WANT_MS = 10_000;
-
-/** What the agent is made with. */
-export interface PathAgentOptions {
-  /** The interface's, in bytes: no path needs to carry more. */
-  readonly mtu: number;
-  /** Draws the ports that are tried; 32 bits. */
-  readonly seed: number;
-  /** For peers that no other was set for. */
-  readonly preference?: PathPreference;
-}
 
 /** See the module's doc. */
 export class PathAgent implements Machine<PathEvent, PathEffect> {
@@ -91,7 +81,7 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
 
   /** Goes on from a {@link snapshot}; the agent must be fresh. */
   restore(text: string): void {
-    const state = decodeState(text);
+    const state = decodeState(text) as AgentState;
     this.#options = state.options;
     for (const [slot, peer] of state.peers) this.#peers.set(slot, peer);
     for (const link of state.links) this.#links.add(link);

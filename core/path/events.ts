@@ -91,3 +91,13 @@ export function sending(
 ): PathEffect & { type: "send-path-message" } {
   return { type: "send-path-message", peer, to, message, size: 0, df: false };
 }
+
+/** What the agent is made with. */
+export interface PathAgentOptions {
+  /** The interface's, in bytes: no path needs to carry more. */
+  readonly mtu: number;
+  /** Draws the ports that are tried; 32 bits. */
+  readonly seed: number;
+  /** For peers that no other was set for. */
+  readonly preference?: PathPreference;
+}
