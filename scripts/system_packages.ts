@@ -23,6 +23,7 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "curl", package: "curl" },
   { program: "openssl", package: "openssl" },
   { program: "ssh-keygen", package: "openssh-client" },
+  { program: "sshd", package: "openssh-server" },
   { program: "qemu-system-x86_64", package: "qemu-system-x86" },
   { program: "busybox", package: "busybox-static" },
   { program: "cpio", package: "cpio" },

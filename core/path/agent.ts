@@ -11,7 +11,14 @@
 import type { Machine, Millis } from "../machine.ts";
 import { NEVER } from "../machine.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
-import { headerBytes, isDirect, kindOf, nodePath, type PathAddress } from "./address.ts";
+import {
+  extraSocket,
+  headerBytes,
+  isDirect,
+  kindOf,
+  nodePath,
+  type PathAddress,
+} from "./address.ts";
 import type { Offer } from "./messages.ts";
 import { type PathAgentOptions, type PathEffect, type PathEvent, sending } from "./events.ts";
 import { pingBytes, ponged, SEAL_BYTES, startBurst } from "./path.ts";
@@ -22,6 +29,8 @@ import { type AgentState, decodeState, encodeState } from "./snapshot.ts";
 
 export type { PathAgentOptions, PathEffect, PathEvent } from "./events.ts";
 
+/** Paths from extra sockets that are followed. */
+const MAX_SOCKET_PATHS = 8;
 /** Relaying nodes that are tried for a peer. */
 const MAX_RELAY_NODES = 2;
 /** So long traffic goes without a direct path before links are dialled, and how often again. */
@@ -209,8 +218,12 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
     effects: PathEffect[],
   ): void {
     const { paths } = state;
-    const known = paths.paths.get(from);
-    const path = known ?? paths.at(from, true, now);
+    // Of many sockets that are found at once a few are enough; the others stay silent, so that the
+    // peer uses none of them.
+    if (!paths.paths.has(from) && extraSocket(from) && countSockets(paths) >= MAX_SOCKET_PATHS) {
+      return;
+    }
+    const path = paths.at(from, true, now);
     if (path) path.lastHeardAt = now;
     switch (message.type) {
       case "ping": {
@@ -345,4 +358,8 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
       effects.push(sending(peer, address, message));
     }
   }
+}
+
+function countSockets({ paths }: PeerPaths): number {
+  return [...paths.keys()].filter((address) => extraSocket(address) !== null).length;
 }

@@ -44,6 +44,8 @@ const KIND_PENALTY_MS = 30;
 const LOSS_PENALTY_MS = 1_000;
 /** A path that failed lately is taken only when there is nothing else. */
 const PROBATION_PENALTY_MS = 2_000;
+/** For each of its last pings without an answer. */
+const FAILURE_PENALTY_MS = 1_000;
 /** Loss from which on another path may be better than a direct one; and pings that must show it. */
 const LOSSY = 0.05;
 const LOSSY_PINGS = 12;
@@ -51,6 +53,8 @@ const LOSSY_PINGS = 12;
 const BETTER_SHARE = 0.8;
 const BETTER_MS = 3;
 const HOLD_MS = 3_000;
+/** An answer is fresh for so long. */
+const FRESH_MS = 1_000;
 /** Paths of one peer; reflexive ones beyond are not followed. */
 const MAX_PATHS = 40;
 
@@ -279,8 +283,14 @@ export class PeerPaths {
     const loss = lossOf(path.quality);
     const isShown = path.quality.outcomes >= LOSSY_PINGS && loss >= LOSSY;
     const lossCost = isShown ? loss * LOSS_PENALTY_MS * 2 : 0;
-    const owed = path.probation > 0 && path.address !== this.current ? PROBATION_PENALTY_MS : 0;
-    return (rttMs ?? 1_000) + owed + 2 * jitterMs + lossCost + this.#rank(path) * KIND_PENALTY_MS;
+    return (rttMs ?? 1_000) + this.#doubtCost(path) + 2 * jitterMs + lossCost +
+      this.#rank(path) * KIND_PENALTY_MS;
+  }
+
+  /** What speaks against a path that is not in use: it failed lately, or seems to fail now. */
+  #doubtCost({ address, probation, failures }: Path): number {
+    if (address === this.current) return 0;
+    return (probation > 0 ? PROBATION_PENALTY_MS : 0) + failures * FAILURE_PENALTY_MS;
   }
 
   #rank(path: Path): number {
@@ -294,10 +304,18 @@ export class PeerPaths {
   /** Whether `best` should replace the path in use, which works. */
   #isBetter(best: Path, path: Path, now: Millis): boolean {
     const cost = this.cost(best);
-    const isClear = best.probation === 0 && best.pongsReceived >= 2 &&
+    const isClear = best.probation === 0 && best.failures === 0 && best.pongsReceived >= 2 &&
       cost < this.cost(path) * BETTER_SHARE - BETTER_MS;
     if (!isClear) {
       this.rival = null;
+      return false;
+    }
+    // What was known of it may be old: it answers once more before it is taken.
+    if (now - (best.lastAnswerAt ?? -NEVER) > FRESH_MS) {
+      best.nextPingAt = Math.min(best.nextPingAt, now);
+      if (best.outstanding.some(({ sentAt }) => now - sentAt < FRESH_MS)) {
+        best.nextPingAt = now + FRESH_MS;
+      }
       return false;
     }
     // A kind that is wanted more is taken as soon as it is proven.

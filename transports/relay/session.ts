@@ -33,7 +33,7 @@ export const PONG_TIMEOUT_MS = 5_000;
 /** A peer that the relay does not know is not tried for so long. */
 export const GONE_MS = 5_000;
 /** Pause before the first retry; doubles up to {@link MAX_DELAY_MS}. */
-export const FIRST_DELAY_MS = 500;
+export const FIRST_DELAY_MS = 100;
 export const MAX_DELAY_MS = 15_000;
 /** A connection that was up for so long was good: the next pause starts small again. */
 const GOOD_AFTER_MS = 5_000;
