@@ -3,7 +3,7 @@ import { natKind } from "./internet.ts";
 import { NatPair } from "./nat_pair.ts";
 import { RelayedTo } from "./relayed_to.ts";
 
-const SEEDS = 10;
+const SEEDS = 5;
 const TEN_MINUTES = 600_000;
 
 /** Runs a history for several seeds; a failure names the seed. */
