@@ -38,7 +38,8 @@ export class PortMapper {
     this.#machine = new PortMapping(options);
     this.#socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 0 });
     this.#receiving = this.#receive();
-    this.networkChanged();
+    // Its owner does not have it yet, and must when it hears of a change.
+    queueMicrotask(() => this.networkChanged());
   }
 
   get report(): PortMapState {
@@ -47,6 +48,7 @@ export class PortMapper {
 
   /** The machine may be behind another router: asks anew. */
   networkChanged(): void {
+    if (this.#isClosed) return;
     const { port, route } = this.#options;
     const { gateway = null, localIp = "0.0.0.0" } = route() ?? {};
     this.#handle({ type: "start", gateway, localIp, port });
