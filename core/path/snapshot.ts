@@ -1,7 +1,7 @@
 /**
  * The path agent's whole state as JSON text, and back: where a replay begins.
  *
- * Numbers that JSON lacks (the deadline that never comes, "long ago") and maps are written as
+ * Numbers that JSON lacks (the deadline that never comes, "long ago"), maps and sets are written as
  * objects with one key.
  * @module
  */
@@ -14,20 +14,20 @@ import { PeerPaths } from "./peer_paths.ts";
 import type { PeerState } from "./peer_state.ts";
 import type { PunchingState } from "./punching.ts";
 
-/** What an agent is made of, beside its options. */
+/** What an agent is made of. */
 export interface AgentState {
   readonly options: PathAgentOptions;
   readonly peers: Map<PeerSlot, PeerState>;
   readonly links: Set<PathAddress>;
-  relayNodes: readonly { id: string; peer: PeerSlot }[];
-  offer: Offer | null;
-  number: number;
-  deadline: Millis;
-  punching: PunchingState;
+  readonly relayNodes: readonly { id: string; peer: PeerSlot }[];
+  readonly offer: Offer | null;
+  readonly number: number;
+  readonly deadline: Millis;
+  readonly punching: PunchingState;
 }
 
 /** A state as JSON text. */
-export function encodeState(state: unknown): string {
+export function encodeState(state: AgentState): string {
   return JSON.stringify(state, (_key, value) => {
     if (value === Infinity) return { $number: "+" };
     if (value === -Infinity) return { $number: "-" };
@@ -38,15 +38,31 @@ export function encodeState(state: unknown): string {
 }
 
 /** What {@link encodeState} wrote; paths of peers get their methods back. */
-export function decodeState(text: string): unknown {
+export function decodeState(text: string): AgentState {
+  return parseState(
+    text,
+    (key, value) =>
+      key === "paths" && "paths" in value && value.paths instanceof Map
+        ? Object.assign(new PeerPaths(), value)
+        : value,
+  ) as AgentState;
+}
+
+/**
+ * The plain data of a text that may come from anyone: maps, sets and numbers, no methods.
+ * @throws {SyntaxError | RangeError | TypeError} when it is no JSON, or no maps are where they should.
+ */
+export function decodePlain(text: string): unknown {
+  return parseState(text, (_key, value) => value);
+}
+
+function parseState(text: string, revive: (key: string, value: object) => unknown): unknown {
   return JSON.parse(text, (key, value) => {
     if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
     if (value.$number === "+") return Infinity;
     if (value.$number === "-") return -Infinity;
     if (Array.isArray(value.$map)) return new Map(value.$map);
     if (Array.isArray(value.$set)) return new Set(value.$set);
-    return key === "paths" && value.paths instanceof Map
-      ? Object.assign(new PeerPaths(), value)
-      : value;
+    return revive(key, value);
   });
 }
