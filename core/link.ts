@@ -2,7 +2,7 @@
  * What carries encrypted datagrams to peers beside the node's own UDP socket: relays, SSH.
  *
  * A link knows peers by id and never looks into what it carries. To the data plane each pair of
- * link and peer is one more endpoint (`core/daemon/attachments.ts`).
+ * link and peer is one more endpoint (`core/daemon/path_shell.ts`).
  * @module
  */
 import type { PeerId } from "./ids.ts";
@@ -19,6 +19,17 @@ export interface Train {
   readonly bytes: Uint8Array;
   /** Length of each datagram but the last, which may be shorter; at least 1. */
   readonly segment: number;
+}
+
+/** Whether `length` bytes in datagrams of `segment` are within a train's limits. */
+export function fitsTrain(segment: number, length: number): boolean {
+  return Number.isInteger(segment) && segment >= 1 && segment <= MAX_TRAIN_BYTES && length >= 1 &&
+    length <= MAX_TRAIN_BYTES && length <= segment * MAX_TRAIN_SEGMENTS;
+}
+
+/** Whether a train is within its limits. */
+export function isTrain({ bytes, segment }: Train): boolean {
+  return fitsTrain(segment, bytes.length);
 }
 
 /** What a link tells its owner. */
@@ -43,7 +54,7 @@ export interface Link {
    * Where `peer` listens, for links that dial peers; others ignore it. An empty list hangs up.
    */
   dial(peer: PeerId, endpoints: readonly Endpoint[]): void;
-  /** Hands datagrams over; false when they were dropped, since there is no way or no room. */
+  /** Hands datagrams over; false when they, or some before them, were dropped: no way or no room. */
   send(peer: PeerId, train: Train): boolean;
   /** The machine changed networks or woke up: trust no connection, connect anew at once. */
   reconnect(): void;

@@ -132,13 +132,14 @@ async function passes(from: LinkEnd, to: LinkEnd, witness: Witness, train: Train
   assert.deepEqual([...witness.sources], [from.id]);
 }
 
-/** Sends without a pause until the link takes no more; returns how many datagrams it took. */
+/** Sends without a pause until the link has no room; returns how many datagrams that were. */
 function flood(from: LinkEnd, to: LinkEnd, first: number): number {
   const [segment, count] = [1452, 45];
-  let taken = 0;
-  for (let sent = 0; sent < FLOOD_BYTES; sent += segment * count) {
-    if (!from.link.send(to.id, numbered(first + taken, segment, count))) return taken;
-    taken += count;
+  let sent = 0;
+  while (sent * segment < FLOOD_BYTES) {
+    const hasRoom = from.link.send(to.id, numbered(first + sent, segment, count));
+    sent += count;
+    if (!hasRoom) return sent;
   }
   assert.fail(`it took ${FLOOD_BYTES} bytes at once`);
 }
@@ -165,14 +166,15 @@ const TESTS: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
     }
   },
 
-  "keeps the order": async (scene) => {
+  "keeps the order of long datagrams, and of short ones": async (scene) => {
     await ready(scene);
     const { a, b, toB } = scene;
     let sent = 0;
-    for (let round = 0; round < 50; round++) {
-      for (const [size, count] of [[64, 1], [1420, 8], [4, 64], [9000, 1]] as const) {
-        assert.equal(a.link.send(b.id, numbered(sent, size, count)), true);
-        sent += count;
+    for (let round = 0; round < 100; round++) {
+      const isShort = round % 2 === 0;
+      for (const [size, count] of isShort ? [[64, 1], [4, 64]] : [[1420, 8], [9000, 1]]) {
+        assert.equal(a.link.send(b.id, numbered(sent, size!, count!)), true);
+        sent += count!;
       }
       await until(() => toB.datagrams.length === sent, `${sent} datagrams`);
     }
@@ -188,9 +190,23 @@ const TESTS: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
     await until(() => a.link.send(b.id, numbered(first, 99, 1)), "room for one more");
-    await until(() => toB.datagrams.at(-1)?.length === 99, "what was sent after the flood");
-    const numbers = toB.datagrams.map(numberOf);
+    await until(() => toB.datagrams.some(({ length }) => length === 99), "what is short");
+    const numbers = toB.datagrams.filter(({ length }) => length > 99).map(numberOf);
     assert.ok(numbers.every((number, i) => i === 0 || number > numbers[i - 1]!), "in order");
+  },
+
+  "loses nothing that is short and little while it drops of a flood": async (scene) => {
+    await ready(scene);
+    const { a, b, toB } = scene;
+    let first = 1;
+    for (let number = 0; number < 200; number++) {
+      first += flood(a, b, first);
+      a.link.send(b.id, numbered(number, 99, 1));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const short = () => toB.datagrams.filter(({ length }) => length === 99);
+    await until(() => short().length >= 200, "all that is short");
+    assert.deepEqual(short().map(numberOf), Array.from({ length: 200 }, (_, i) => i));
   },
 
   "refuses what is no train": async (scene) => {

@@ -13,15 +13,18 @@ import { PATHS } from "../../core/control/envelope.ts";
 import { errorMessage, MeshError } from "../../core/errors.ts";
 import type { Identity } from "../../core/identity/keys.ts";
 import type { PeerId } from "../../core/ids.ts";
-import type { Link, LinkEvents, Train } from "../../core/link.ts";
+import { isTrain, type Link, type LinkEvents, type Train } from "../../core/link.ts";
 import { type Millis, NEVER } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
 import { connectThrough, parseProxy, type Proxy, startTls } from "../../core/platform/proxy.ts";
-import { encodeData, isTrain, MAX_FRAME_BYTES } from "./frames.ts";
+import { type Account, costOf, FairQueue } from "./fair_queue.ts";
+import { encodeData, MAX_FRAME_BYTES } from "./frames.ts";
 import { RelaySession, type SessionEffect, type SessionEvent, type SocketId } from "./session.ts";
 
-/** More than this waiting in the socket: what comes is dropped. */
-export const MAX_BUFFERED_BYTES = 1 << 20;
+/** Bytes that the socket may hold unwritten; queues are where frames are dropped wisely. */
+const WINDOW_BYTES = 256 << 10;
+/** More than this waiting in the socket: pings of the relay are not answered. */
+const MAX_BUFFERED_BYTES = 1 << 20;
 
 export interface RelayLinkOptions {
   /** The coordinator's origin, e.g. `wss://mesh.example.com:8443`. */
@@ -44,6 +47,8 @@ interface Attempt {
   ws: WebSocket | null;
   /** Gives the proxy up. */
   readonly aborter: AbortController;
+  /** Cost of the frames that the socket has not written yet. */
+  unwritten: number;
 }
 
 /** A link through a coordinator to all members that are connected to it too. */
@@ -56,6 +61,10 @@ export class RelayLink implements Link {
   readonly #proxy: Proxy | null;
   /** The newest socket of the session. */
   #attempt: Attempt | null = null;
+  /** What waits for the socket, fair among peers. */
+  readonly #queue = new FairQueue({ pool: { queuedBytes: 0 }, onDrop: () => {} });
+  /** Of peers that frames wait for. */
+  readonly #accounts = new Map<PeerId, Account>();
   /** What has to end before the link is closed. */
   readonly #open = new Set<Promise<void>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -91,12 +100,29 @@ export class RelayLink implements Link {
   dial(): void {}
 
   send(peer: PeerId, train: Train): boolean {
-    const ws = this.#attempt?.ws;
-    if (!ws || this.#session.upSocket !== this.#attempt?.id) return false;
-    if (ws.bufferedAmount > MAX_BUFFERED_BYTES) return false;
-    if (!isTrain(train.segment, train.bytes.length)) return false;
-    ws.send(encodeData(peer, train));
-    return true;
+    if (!isTrain(train) || this.#session.upSocket !== this.#attempt?.id) return false;
+    if (this.#queue.bytes === 0) this.#accounts.clear();
+    let account = this.#accounts.get(peer);
+    if (!account) this.#accounts.set(peer, account = { queuedBytes: 0 });
+    const hasRoom = this.#queue.push(account, encodeData(peer, train), this.#options.clock());
+    this.#pump();
+    return hasRoom;
+  }
+
+  /** Hands the socket as much as its window lets through. */
+  #pump(): void {
+    const attempt = this.#attempt;
+    if (!attempt?.ws) return;
+    while (attempt.unwritten < WINDOW_BYTES) {
+      const frame = this.#queue.pop(this.#options.clock());
+      if (!frame) return;
+      const cost = costOf(frame);
+      attempt.unwritten += cost;
+      attempt.ws.send(frame, () => {
+        attempt.unwritten -= cost;
+        if (attempt === this.#attempt) this.#pump();
+      });
+    }
   }
 
   reconnect(): void {
@@ -146,13 +172,15 @@ export class RelayLink implements Link {
   #drop(): void {
     const attempt = this.#attempt;
     this.#attempt = null;
+    this.#queue.clear();
     attempt?.aborter.abort();
     attempt?.ws?.terminate();
   }
 
   #connect(id: SocketId): void {
-    const attempt: Attempt = { id, ws: null, aborter: new AbortController() };
+    const attempt: Attempt = { id, ws: null, aborter: new AbortController(), unwritten: 0 };
     this.#attempt = attempt;
+    this.#queue.clear();
     const ended = this.#proxy ? this.#tunnel(attempt, this.#proxy) : this.#converse(attempt, null);
     this.#open.add(ended);
     ended.then(() => this.#open.delete(ended));

@@ -1,9 +1,12 @@
 /**
  * Which frame does a relay's destination get next, and which are dropped? One queue per destination.
  *
- * Each source has a sub-queue. They are served by deficit round robin over bytes (RFC 8290 section
- * 3.3 without its list of new flows), so that who floods takes nothing from the others. Each
- * sub-queue is managed by CoDel (RFC 8289): what stays above {@link CODEL_TARGET_MS} for
+ * Each source has two sub-queues: one for short frames, since games, calls, acknowledgements and
+ * the pings of paths must neither wait behind nor be lost for a transfer between the same two nodes,
+ * of which nothing else can be told from ciphertext; and one for the others. Short datagrams may so
+ * overtake long ones. Sub-queues are served by deficit round robin over bytes (RFC 8290 section 4.2),
+ * so that who floods takes nothing from the others, and one that begins to have frames has the
+ * first turn. Each is managed by CoDel (RFC 8289): what stays above {@link CODEL_TARGET_MS} for
  * {@link CODEL_INTERVAL_MS} loses frames at its head, so that the TCP inside of the tunnel slows
  * down before the delay grows. A sub-queue that ran empty is forgotten with its CoDel state; only
  * the memory of the last dropping state is lost by that.
@@ -21,7 +24,9 @@ export const CODEL_TARGET_MS = 20;
 export const CODEL_INTERVAL_MS = 100;
 /** What waited so long is worth nothing to anybody, e.g. when a machine wakes up and reads on. */
 export const MAX_SOJOURN_MS = 1_000;
-/** Most that one source may have in one queue. */
+/** A frame below that is short: what does not fill a packet is rarely part of a transfer. */
+export const SHORT_FRAME_BYTES = 1_200;
+/** Most that one source may have in one queue, of short frames and of others. */
 export const MAX_FLOW_BYTES = 1 << 20;
 /** Most that one destination may have waiting. */
 export const MAX_QUEUE_BYTES = 8 << 20;
@@ -53,6 +58,8 @@ export interface FairQueueOptions {
   /** Counts all queues of the relay. */
   readonly pool: Account;
   readonly onDrop: (reason: QueueDrop) => void;
+  /** In place of {@link MAX_FLOW_BYTES}. */
+  readonly maxFlowBytes?: number;
 }
 
 interface Item {
@@ -68,82 +75,119 @@ export function costOf(frame: Uint8Array): number {
 /** The frames that wait for one destination. */
 export class FairQueue {
   readonly #options: FairQueueOptions;
-  /** In the order of their turns. */
-  readonly #flows = new Map<Account, Flow>();
+  readonly #maxFlowBytes: number;
+  readonly #short = new Map<Account, Flow>();
+  readonly #long = new Map<Account, Flow>();
+  /** Those that began to have frames, and all others; both in the order of their turns. */
+  readonly #new = new Set<Flow>();
+  readonly #old = new Set<Flow>();
   #bytes = 0;
 
   constructor(options: FairQueueOptions) {
     this.#options = options;
+    this.#maxFlowBytes = options.maxFlowBytes ?? MAX_FLOW_BYTES;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Queues a frame of `source`, maybe as a copy, or drops it or older ones. */
-  push(source: Account, frame: Uint8Array, now: Millis): void {
-    const { pool, onDrop } = this.#options;
+  /** Queues a frame of `source`, maybe as a copy; false when it, or one before it, was dropped. */
+  push(source: Account, frame: Uint8Array, now: Millis): boolean {
+    const { pool } = this.#options;
     const cost = costOf(frame);
-    if (pool.queuedBytes + cost > MAX_POOL_BYTES) return onDrop("relay-full");
-    if (source.queuedBytes + cost > MAX_SOURCE_BYTES) return onDrop("source-full");
-    let flow = this.#flows.get(source);
-    if (!flow) this.#flows.set(source, flow = new Flow());
+    if (pool.queuedBytes + cost > MAX_POOL_BYTES) return this.#refuse("relay-full");
+    if (source.queuedBytes + cost > MAX_SOURCE_BYTES) return this.#refuse("source-full");
+    const flow = this.#flowOf(source, frame);
     flow.push(frame, now);
     this.#count(source, cost);
-    while (flow.bytes > MAX_FLOW_BYTES) this.#dropHead(source, flow, "source-full");
+    const hasRoom = flow.bytes <= this.#maxFlowBytes && this.#bytes <= MAX_QUEUE_BYTES;
+    while (flow.bytes > this.#maxFlowBytes) this.#dropHead(flow, "source-full");
     while (this.#bytes > MAX_QUEUE_BYTES) this.#dropFromLongest();
+    return hasRoom;
+  }
+
+  #refuse(reason: QueueDrop): false {
+    this.#options.onDrop(reason);
+    return false;
+  }
+
+  #flowOf(source: Account, frame: Uint8Array): Flow {
+    const flows = frame.length < SHORT_FRAME_BYTES ? this.#short : this.#long;
+    let flow = flows.get(source);
+    if (!flow) {
+      flows.set(source, flow = new Flow(source, flows));
+      this.#new.add(flow);
+    }
+    return flow;
   }
 
   /** Takes the frame whose turn it is; null when nothing waits. */
   pop(now: Millis): Uint8Array | null {
-    if (this.#bytes === 0) return null;
-    const shed = (source: Account) => (frame: Uint8Array) => {
-      this.#count(source, -costOf(frame));
-      this.#options.onDrop("sojourn");
-    };
-    for (const [source, flow] of this.#flows) {
+    while (this.#bytes > 0) {
+      const turns = this.#new.size > 0 ? this.#new : this.#old;
+      const flow: Flow = turns.values().next().value!;
       if (flow.deficit <= 0) {
         flow.deficit += QUANTUM_BYTES;
-        this.#flows.delete(source);
-        this.#flows.set(source, flow);
+        this.#putLast(flow, turns);
         continue;
       }
-      // One that is empty stays until it has paid for what it sent.
-      const frame = flow.pop(now, shed(source));
-      if (!frame) {
-        this.#flows.delete(source);
-        continue;
+      const frame = flow.pop(now, (shed) => this.#shed(flow, shed));
+      if (frame) {
+        flow.deficit -= costOf(frame);
+        this.#count(flow.source, -costOf(frame));
+        return frame;
       }
-      flow.deficit -= costOf(frame);
-      this.#count(source, -costOf(frame));
-      return frame;
+      // One that is empty waits for the others' turns before it can be new again.
+      if (turns === this.#new) this.#putLast(flow, turns);
+      else this.#forget(flow);
     }
     return null;
+  }
+
+  #putLast(flow: Flow, turns: Set<Flow>): void {
+    turns.delete(flow);
+    this.#old.add(flow);
+  }
+
+  #forget(flow: Flow): void {
+    this.#old.delete(flow);
+    flow.siblings.delete(flow.source);
+  }
+
+  #shed({ source }: Flow, frame: Uint8Array): void {
+    this.#count(source, -costOf(frame));
+    this.#options.onDrop("sojourn");
   }
 
   /** Forgets everything; returns how many frames that were. */
   clear(): number {
     let frames = 0;
-    for (const [source, flow] of this.#flows) {
-      frames += flow.length;
-      this.#count(source, -flow.bytes);
+    for (const turns of [this.#new, this.#old]) {
+      for (const flow of turns) {
+        frames += flow.length;
+        this.#count(flow.source, -flow.bytes);
+      }
+      turns.clear();
     }
-    this.#flows.clear();
+    this.#short.clear();
+    this.#long.clear();
     return frames;
   }
 
   #dropFromLongest(): void {
-    let longest: [Account, Flow] | null = null;
-    for (const entry of this.#flows) {
-      if (!longest || entry[1].bytes > longest[1].bytes) longest = entry;
+    let longest: Flow | null = null;
+    for (const turns of [this.#new, this.#old]) {
+      for (const flow of turns) if (!longest || flow.bytes > longest.bytes) longest = flow;
     }
-    const [source, flow] = longest!;
     const until = this.#bytes - OVERFLOW_BYTES;
-    while (this.#bytes > until && flow.bytes > 0) this.#dropHead(source, flow, "destination-full");
+    while (this.#bytes > until && longest!.bytes > 0) {
+      this.#dropHead(longest!, "destination-full");
+    }
   }
 
-  #dropHead(source: Account, flow: Flow, reason: QueueDrop): void {
-    this.#count(source, -costOf(flow.shift()!.frame));
+  #dropHead(flow: Flow, reason: QueueDrop): void {
+    this.#count(flow.source, -costOf(flow.shift()!.frame));
     this.#options.onDrop(reason);
   }
 
@@ -154,8 +198,11 @@ export class FairQueue {
   }
 }
 
-/** The frames of one source, with CoDel as in RFC 8289 section 5. */
+/** The short or the other frames of one source, with CoDel as in RFC 8289 section 5. */
 class Flow {
+  readonly source: Account;
+  /** Where it is listed. */
+  readonly siblings: Map<Account, Flow>;
   /** What it may still send in this turn. */
   deficit = QUANTUM_BYTES;
   bytes = 0;
@@ -171,6 +218,11 @@ class Flow {
   #dropNextAt: Millis = 0;
   #count = 0;
   #lastCount = 0;
+
+  constructor(source: Account, siblings: Map<Account, Flow>) {
+    this.source = source;
+    this.siblings = siblings;
+  }
 
   get length(): number {
     return this.#items.length - this.#head;

@@ -232,3 +232,30 @@ Deno.test("FairQueue keeps its accounts right under any mix of pushes, pops and 
     assert.equal(rig.pool.queuedBytes, 0);
   }
 });
+
+Deno.test("FairQueue gives short frames of a source the first turn, and loses none for long ones", () => {
+  const { queue, drops } = new Rig();
+  const source = account();
+  for (let i = 0; i < 100; i++) queue.push(source, frame(1, 65_000), 0);
+  assert.ok(drops["source-full"] > 0);
+  const before = drops["source-full"];
+  for (let i = 0; i < 10; i++) assert.equal(queue.push(source, frame(2, 100), 0), true);
+  assert.equal(queue.push(source, frame(1, 65_000), 0), false);
+  assert.equal(drops["source-full"], before + 1);
+  queue.pop(0);
+  for (let i = 0; i < 10; i++) assert.equal(queue.pop(0)![0], 2, `${i}`);
+  assert.equal(queue.pop(0)![0], 1);
+});
+
+Deno.test("FairQueue: who floods with short frames leaves the other half to long ones", () => {
+  const { queue } = new Rig();
+  const source = account();
+  const served = [0, 0];
+  for (let round = 0; round < 5_000; round++) {
+    for (let i = 0; i < 20; i++) queue.push(source, frame(0, 200), 0);
+    queue.push(source, frame(1, 3_000), 0);
+    const next = queue.pop(0)!;
+    served[next[0]!]! += costOf(next);
+  }
+  assert.ok(Math.abs(served[0]! / served[1]! - 1) < 0.1, served.join());
+});

@@ -22,7 +22,7 @@ import { z } from "zod";
 import { fromHex, toHex } from "../../core/bytes.ts";
 import { ErrorCodeText, IdentityText, parseJson } from "../../core/control/messages.ts";
 import type { PeerId } from "../../core/ids.ts";
-import { MAX_TRAIN_BYTES, MAX_TRAIN_SEGMENTS, type Train } from "../../core/link.ts";
+import { fitsTrain, MAX_TRAIN_BYTES, type Train } from "../../core/link.ts";
 
 /** Values of byte 0. */
 export const FRAME_TYPE = { data: 1, gone: 2, ping: 3, pong: 4 } as const;
@@ -84,13 +84,6 @@ export function parseServerText(text: string): ServerText {
   return parseJson(ServerText, text, "message of a relay", MAX_TEXT_LENGTH);
 }
 
-/** Whether `length` bytes in datagrams of `segment` are within a train's limits. */
-export function isTrain(segment: number, length: number): boolean {
-  return Number.isInteger(segment) && segment >= 1 && segment <= MAX_TRAIN_BYTES && length >= 1 &&
-    length <= MAX_TRAIN_BYTES &&
-    length <= segment * MAX_TRAIN_SEGMENTS;
-}
-
 /** Parses a frame; null for whatever is none. */
 export function parseFrame(bytes: Uint8Array): Frame | null {
   if (bytes[0] === FRAME_TYPE.data) return parseData(bytes);
@@ -111,12 +104,12 @@ export function parseFrame(bytes: Uint8Array): Frame | null {
 function parseData(bytes: Uint8Array): Frame | null {
   if (bytes.length <= DATA_HEADER_BYTES || bytes[1] !== 0) return null;
   const segment = bytes[SEGMENT_AT]! << 8 | bytes[SEGMENT_AT + 1]!;
-  if (!isTrain(segment, bytes.length - DATA_HEADER_BYTES)) return null;
+  if (!fitsTrain(segment, bytes.length - DATA_HEADER_BYTES)) return null;
   const peer = toHex(bytes.subarray(DATA_PEER_AT, DATA_PEER_AT + PEER_ID_BYTES));
   return { type: "data", peer, train: { bytes: bytes.subarray(DATA_HEADER_BYTES), segment } };
 }
 
-/** A new data frame with a copy of `train`, which {@link isTrain} allows. */
+/** A new data frame with a copy of `train`, which `isTrain` allows. */
 export function encodeData(peer: PeerId, train: Train): Uint8Array {
   const frame = new Uint8Array(DATA_HEADER_BYTES + train.bytes.length);
   frame[0] = FRAME_TYPE.data;

@@ -7,7 +7,6 @@ import {
   encodeData,
   encodeEcho,
   encodeGone,
-  isTrain,
   MAX_FRAME_BYTES,
   overwritePeer,
   parseFrame,
@@ -80,13 +79,6 @@ Deno.test("parseFrame() takes any bytes, and what it accepts encodes to the same
     assert.deepEqual(again, bytes);
   }
   assert.ok(accepted > 500, `${accepted}`);
-});
-
-Deno.test("isTrain() refuses numbers that are none", () => {
-  for (const segment of [0, -1, NaN, Infinity, MAX_TRAIN_BYTES + 1]) {
-    assert.equal(isTrain(segment, 100), false, `${segment}`);
-  }
-  assert.equal(isTrain(1.5, 2), false);
 });
 
 Deno.test("texts of either side are strict and bounded", () => {

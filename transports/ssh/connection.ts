@@ -3,8 +3,7 @@
  *
  * Frames wait here and not in the socket, where nobody could drop them: a TCP connection inside of
  * the tunnel must lose datagrams when the one outside of it slows down, else both retransmit. What
- * waits is a {@link FairQueue} with one source, so its delay is bounded (RFC 8289) and, with what
- * the socket holds, its size.
+ * waits is a {@link FairQueue} with one source, so its delay is bounded (RFC 8289) and its size.
  *
  * Every byte but those of acknowledgements is to be acknowledged (`frames.ts`). When that stops,
  * the connection has failed, whatever TCP still hopes for.
@@ -13,14 +12,14 @@
 import type { Duplex } from "node:stream";
 import { errorMessage } from "../../core/errors.ts";
 import type { PeerId } from "../../core/ids.ts";
-import type { Train } from "../../core/link.ts";
+import { isTrain, type Train } from "../../core/link.ts";
 import { type Millis, NEVER } from "../../core/machine.ts";
 import { type Account, FairQueue } from "../relay/fair_queue.ts";
-import { encodeAck, encodeKeepAlive, encodeTrain, FrameReader, isTrain } from "./frames.ts";
+import { encodeAck, encodeKeepAlive, encodeTrain, FrameReader } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 
-/** Most that waits in this process, in the queue and in the socket. */
-export const MAX_UNSENT_BYTES = 256 << 10;
+/** Most that waits in the queue, of short frames and of others. */
+export const MAX_QUEUED_BYTES = 256 << 10;
 
 /** An open channel and what it runs over; destroying the socket ends both. */
 export interface Carrier {
@@ -81,7 +80,11 @@ export class SshConnection {
       this.#sentAt =
       this.#rekeyedAt =
         options.clock();
-    this.#queue = new FairQueue({ pool: { queuedBytes: 0 }, onDrop: () => {} });
+    this.#queue = new FairQueue({
+      pool: { queuedBytes: 0 },
+      onDrop: () => {},
+      maxFlowBytes: MAX_QUEUED_BYTES,
+    });
     this.#reader = new FrameReader({
       train: (train) => this.#takeTrain(train),
       keepAlive: () => this.#oweAck(),
@@ -111,14 +114,12 @@ export class SshConnection {
     return promise;
   }
 
-  /** Takes datagrams; false when they were dropped. */
+  /** Takes datagrams; false when they, or some before them, were dropped. */
   send(train: Train): boolean {
-    const size = train.bytes.length;
-    if (this.#isClosed || !isTrain(train.segment, size)) return false;
-    if (this.#queue.bytes + this.#buffered + size > MAX_UNSENT_BYTES) return false;
-    this.#queue.push(this.#account, encodeTrain(train), this.#options.clock());
+    if (this.#isClosed || !isTrain(train)) return false;
+    const hasRoom = this.#queue.push(this.#account, encodeTrain(train), this.#options.clock());
     this.#pump();
-    return true;
+    return hasRoom;
   }
 
   /** Ends it in a while: another connection has taken its place. */

@@ -12,7 +12,7 @@
  * former are invisible to a program, and an SSH window moves only after a mebibyte.
  * @module
  */
-import { MAX_TRAIN_BYTES, MAX_TRAIN_SEGMENTS, type Train } from "../../core/link.ts";
+import { fitsTrain, MAX_TRAIN_BYTES, type Train } from "../../core/link.ts";
 
 /** Bytes before what a frame carries. */
 export const HEADER_BYTES = 4;
@@ -26,12 +26,6 @@ export interface FrameSink {
   keepAlive(): void;
   /** @param count Bytes of our stream that the other side has, modulo 2^32. */
   acknowledged(count: number): void;
-}
-
-/** Whether `length` bytes in datagrams of `segment` are within a train's limits. */
-export function isTrain(segment: number, length: number): boolean {
-  return segment >= 1 && segment <= MAX_TRAIN_BYTES && length >= 1 && length <= MAX_TRAIN_BYTES &&
-    length <= segment * MAX_TRAIN_SEGMENTS;
 }
 
 /** A new frame with a copy of `train`, which {@link isTrain} allows. */
@@ -135,6 +129,6 @@ function frameSize(bytes: Uint8Array): number | null {
   if (bytes.length < HEADER_BYTES) return HEADER_BYTES;
   const segment = bytes[0]! << 8 | bytes[1]!;
   const length = bytes[2]! << 8 | bytes[3]!;
-  const isValid = segment === 0 ? length === 0 || length === ACK_BYTES : isTrain(segment, length);
+  const isValid = segment === 0 ? length === 0 || length === ACK_BYTES : fitsTrain(segment, length);
   return isValid ? HEADER_BYTES + length : null;
 }
