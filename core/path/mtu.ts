@@ -41,7 +41,7 @@ const SIZES = [
 /** Probes of one size before it counts as too large (RFC 8899: MAX_PROBES). */
 const MAX_PROBES = 3;
 /** A confirmed size is tried again this often while there is traffic. */
-export const CONFIRM_INTERVAL_MS = 5_000;
+export const CONFIRM_INTERVAL_MS = 1_000;
 /** A search that ended below the wanted size is repeated (RFC 8899: PMTU_RAISE_TIMER). */
 const RAISE_INTERVAL_MS = 600_000;
 
