@@ -10,14 +10,13 @@ import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 
-/** Where nodes learn how they are seen; two, so that they learn what their NAT does. */
-const STUN_PORTS = [3478, 3479];
 /** How long the first invitation of a mesh without nodes admits one. */
 const FIRST_INVITATION_MS = 24 * 3_600_000;
 
 /** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
 export async function startCoordinator(options: CoordinatorRunOptions): Promise<void> {
   const { listen, dataDir, cidr4, certificate, logLevel, progress } = options;
+  const { stunPort, stunAddress } = options;
   const supervised = Deno.env.get(SUPERVISED);
   const publicHosts = options.publicHosts.length > 0 ? options.publicHosts : machineAddresses();
   const coordinator = await createCoordinator({
@@ -28,7 +27,9 @@ export async function startCoordinator(options: CoordinatorRunOptions): Promise<
     ...(certificate
       ? { certificate: { certFile: certificate.certificatePath, keyFile: certificate.keyPath } }
       : {}),
-    stunPorts: STUN_PORTS,
+    // Two, so that nodes learn what their NAT does.
+    stunPorts: [stunPort, stunPort + 1],
+    stunAddress,
     version: VERSION,
     log: createLog(logLevel),
   });

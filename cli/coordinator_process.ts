@@ -131,6 +131,7 @@ async function readFacts(process: Deno.ChildProcess): Promise<CoordinatorFacts> 
 
 function argumentsOf(options: CoordinatorRunOptions): string[] {
   const { listen, publicHosts, dataDir, cidr4, certificate, logLevel } = options;
+  const { stunPort, stunAddress } = options;
   const host = listen.host?.includes(":") ? `[${listen.host}]` : listen.host ?? "";
   return [
     // Everything is said here: no file that happens to lie about may say otherwise.
@@ -139,6 +140,9 @@ function argumentsOf(options: CoordinatorRunOptions): string[] {
     "--listen",
     `${host}:${listen.port}`,
     ...publicHosts.flatMap((name) => ["--public-host", name]),
+    "--stun-port",
+    `${stunPort}`,
+    ...(stunAddress ? ["--stun-address", stunAddress] : []),
     "--data-dir",
     dataDir,
     ...(cidr4 ? ["--cidr", cidr4] : []),

@@ -96,6 +96,8 @@ export function resolveCoordinator(
     progress,
     listen: config.listen,
     publicHosts: config.publicHosts,
+    stunPort: config.stunPort,
+    stunAddress: config.stunAddress,
     dataDir: resolvePath(config.dataDir, loaded, surroundings) ?? dataDir(host),
     cidr4: config.meshCidr,
     certificate: certificateOf(loaded, surroundings),

@@ -5,6 +5,7 @@
  */
 import type { DataPlaneSettings } from "../core/dataplane/settings.ts";
 import type { LogLevel, PathsConfig, WireguardPeerConfig } from "../core/config/config.ts";
+import type { Ip } from "../core/ip.ts";
 import type { Progress } from "./progress.ts";
 
 /** How the daemon answers mesh names. */
@@ -88,6 +89,10 @@ export interface CoordinatorRunOptions extends CommonRunOptions {
   readonly listen: ListenAddress;
   /** Names and addresses that nodes reach it by; empty means those of the machine. */
   readonly publicHosts: readonly string[];
+  /** The first of two UDP ports where STUN is answered. */
+  readonly stunPort: number;
+  /** A second address of the machine that answers STUN; null for none. */
+  readonly stunAddress: Ip | null;
   readonly dataDir: string;
   /** IPv4 range of a mesh that is being made; null picks one that clashes with no local route. */
   readonly cidr4: string | null;

@@ -41,8 +41,8 @@ export function fileOption(path: string, placeholder: string, settings?: readonl
 }
 
 /** An option whose value is a whole number. */
-export function numberOption(path: string) {
-  return z.int("must be a whole number").optional().meta(metaOf(path, "N"));
+export function numberOption(path: string, settings?: readonly Setting[]) {
+  return z.int("must be a whole number").optional().meta(metaOf(path, "N", settings));
 }
 
 /** An option that may be repeated. */
@@ -74,6 +74,8 @@ export function coordinatorOptions(prefix: CoordinatorPrefix) {
   return {
     listen: textOption(`${prefix}listen`, "HOST:PORT", settings),
     publicHost: listOption(`${prefix}public_hosts`, "HOST", settings),
+    stunPort: numberOption(`${prefix}stun_port`, settings),
+    stunAddress: textOption(`${prefix}stun_address`, "ADDRESS", settings),
     cidr: textOption(`${prefix}mesh_cidr`, "CIDR", settings),
     dataDir: fileOption(`${prefix}data_dir`, "DIR", settings),
     cert: fileOption(`${prefix}certificate`, "FILE", settings),
@@ -112,6 +114,8 @@ export function coordinatorFlags(
   return given({
     [`${prefix}listen`]: ["--listen", input.listen],
     [`${prefix}public_hosts`]: ["--public-host", input.publicHost],
+    [`${prefix}stun_port`]: ["--stun-port", input.stunPort],
+    [`${prefix}stun_address`]: ["--stun-address", input.stunAddress],
     [`${prefix}mesh_cidr`]: ["--cidr", input.cidr],
     [`${prefix}data_dir`]: ["--data-dir", path(input.dataDir)],
     [`${prefix}certificate`]: ["--cert", path(input.cert)],

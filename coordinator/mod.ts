@@ -9,7 +9,7 @@ import type { Server } from "node:https";
 import { getRequestListener } from "@hono/node-server";
 import { PATHS } from "../core/control/envelope.ts";
 import type { TokenOptions } from "../core/control/messages.ts";
-import { canonicalIp } from "../core/ip.ts";
+import { canonicalIp, type Ip } from "../core/ip.ts";
 import type { Random } from "../core/random.ts";
 import { StateLog } from "../storage/state/state_log.ts";
 import { createApp } from "./app.ts";
@@ -41,6 +41,8 @@ export interface CoordinatorOptions {
   readonly certificate?: { readonly certFile: string; readonly keyFile: string };
   /** UDP ports where nodes learn how they are seen; none answers when absent. */
   readonly stunPorts?: readonly number[];
+  /** A second address of this machine that answers there too. */
+  readonly stunAddress?: Ip | null;
   readonly version: string;
   readonly log: Log;
   /** Wall time in milliseconds. */
@@ -97,6 +99,7 @@ async function start(
   const publicIps = publicHosts.flatMap((host) => canonicalIp(host) ?? []);
   const stun = startStunServer({
     hostname: options.listen.hostname,
+    otherAddress: options.stunAddress ?? null,
     ports: options.stunPorts ?? [],
     clock: () => moment().now,
     log,

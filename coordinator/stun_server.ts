@@ -1,13 +1,14 @@
 /**
  * Tells nodes how they are seen from outside (STUN, RFC 8489), on two ports so that they can find
- * out what their NAT does (RFC 5780): a request may ask to be answered from the other port.
+ * out what their NAT does (RFC 5780): a request may ask to be answered from the other port and,
+ * where the machine has a second address, from there.
  *
  * No state, no secrets, and no answer longer than a few dozen bytes more than its request: of no
  * use to who would flood somebody else.
  * @module
  */
 import { errorMessage } from "../core/errors.ts";
-import { canonicalIp, formatEndpoint } from "../core/ip.ts";
+import { canonicalIp, type Endpoint, formatEndpoint, type Ip } from "../core/ip.ts";
 import { decodeMessage, encodeSuccess, encodeUnknown } from "../core/stun/message.ts";
 import type { Log } from "./log.ts";
 import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
@@ -25,39 +26,62 @@ export interface StunServer {
 export interface StunServerOptions {
   /** Address to listen on, e.g. `::` for all. */
   readonly hostname: string;
+  /** A second address of this machine that the internet reaches; null for none. */
+  readonly otherAddress: Ip | null;
   readonly ports: readonly number[];
   /** Monotonic milliseconds. */
   readonly clock: () => number;
   readonly log: Log;
 }
 
+/** A responder, and those that answer for it. */
+interface Responder {
+  readonly socket: Deno.DatagramConn;
+  readonly address: Deno.NetAddr;
+}
+
 /** Listens on every port that is free; the coordinator does without the others. */
-export function startStunServer({ hostname, ports, clock, log }: StunServerOptions): StunServer {
+export function startStunServer(options: StunServerOptions): StunServer {
+  const { hostname, otherAddress, ports, clock, log } = options;
   const limiter = new RateLimiter(REQUEST_LIMIT);
-  const sockets: Deno.DatagramConn[] = [];
-  for (const port of ports) {
-    try {
-      sockets.push(Deno.listenDatagram({ transport: "udp", hostname, port }));
-    } catch (error) {
-      log("warn", "Cannot answer STUN", { port, why: errorMessage(error) });
-    }
-  }
-  const serving = sockets.map((socket, i) =>
-    serve(socket, (bytes, from) => {
-      if (!limiter.take(sourceKey(from.hostname), clock())) return;
-      const answer = answerTo(bytes, from, sockets.length > 1);
-      if (!answer) return;
-      const answering = answer.fromOther ? sockets[(i + 1) % sockets.length]! : socket;
-      answering.send(answer.bytes, from).catch(() => {});
-    })
-  );
+  const first = openAll(hostname, ports, log);
+  const second = otherAddress === null
+    ? []
+    : openAll(otherAddress, first.map(({ address }) => address.port), log);
+  const serveAll = (own: readonly Responder[], others: readonly Responder[]) =>
+    own.map(({ socket }, i) => {
+      const atPort = own[1 - i] ?? null;
+      // Both differ: RFC 5780 section 6.
+      const atAddress = others[1 - i] ?? null;
+      return serve(socket, (bytes, from) => {
+        if (!limiter.take(sourceKey(from.hostname), clock())) return;
+        const other = atAddress && formatEndpoint(otherAddress!, atAddress.address.port);
+        const answer = answerTo(bytes, from, { hasOtherPort: atPort !== null, other });
+        if (!answer) return;
+        const by = { same: socket, port: atPort?.socket, address: atAddress?.socket }[answer.by];
+        by?.send(answer.bytes, from).catch(() => {});
+      });
+    });
+  const serving = [...serveAll(first, second), ...serveAll(second, [])];
   return {
-    ports: sockets.map((socket) => (socket.addr as Deno.NetAddr).port),
+    ports: first.map(({ address }) => address.port),
     close: async () => {
-      for (const socket of sockets) socket.close();
+      for (const { socket } of [...first, ...second]) socket.close();
       await Promise.all(serving);
     },
   };
+}
+
+function openAll(hostname: string, ports: readonly number[], log: Log): Responder[] {
+  return ports.flatMap((port) => {
+    try {
+      const socket = Deno.listenDatagram({ transport: "udp", hostname, port });
+      return [{ socket, address: socket.addr as Deno.NetAddr }];
+    } catch (error) {
+      log("warn", "Cannot answer STUN", { address: hostname, port, why: errorMessage(error) });
+      return [];
+    }
+  });
 }
 
 async function serve(
@@ -77,22 +101,32 @@ async function serve(
   }
 }
 
-/** What to answer, and whether from the other port; null for what is no request of ours. */
+/** An answer, and from where: as asked, the other port, or the other address and port. */
+export interface StunAnswer {
+  readonly bytes: Uint8Array;
+  readonly by: "same" | "port" | "address";
+}
+
+/**
+ * What to answer; null for what is no request of ours.
+ * @param others What may answer instead: another port, and another address with another port.
+ */
 export function answerTo(
   bytes: Uint8Array,
   from: { readonly hostname: string; readonly port: number },
-  hasOther: boolean,
-): { readonly bytes: Uint8Array; readonly fromOther: boolean } | null {
+  others: { readonly hasOtherPort: boolean; readonly other: Endpoint | null },
+): StunAnswer | null {
   const request = decodeMessage(bytes);
   if (request?.class !== "request" || !request.isBinding) return null;
   const { transactionId, changeIp, changePort, unknown } = request;
-  if (unknown.length > 0) {
-    return { bytes: encodeUnknown(transactionId, unknown), fromOther: false };
-  }
+  if (unknown.length > 0) return { bytes: encodeUnknown(transactionId, unknown), by: "same" };
+  const by = changeIp ? "address" : changePort ? "port" : "same";
   // What cannot be done is not answered: the silence would otherwise pass for a filter's absence.
-  if (changeIp || (changePort && !hasOther)) return null;
+  if (by === "address" && (others.other === null || !changePort)) return null;
+  if (by === "port" && !others.hasOtherPort) return null;
   const ip = canonicalIp(from.hostname.replace(/^::ffff:(?=\d+\.)/, ""));
   if (ip === null) return null;
   const mapped = formatEndpoint(ip, from.port);
-  return { bytes: encodeSuccess({ transactionId, mapped }), fromOther: changePort };
+  const other = by === "same" && others.other ? { other: others.other } : {};
+  return { bytes: encodeSuccess({ transactionId, mapped, ...other }), by };
 }

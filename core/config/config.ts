@@ -3,6 +3,7 @@
  * converted. Paths are as the user wrote them; whoever opens one expands `~`.
  * @module
  */
+import type { Ip } from "../ip.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
 
@@ -78,6 +79,10 @@ export interface CoordinatorConfig {
   readonly isEnabled: boolean;
   readonly listen: ListenConfig;
   readonly publicHosts: readonly string[];
+  /** The first of two UDP ports where STUN is answered. */
+  readonly stunPort: number;
+  /** A second address of the machine that answers STUN; null for none. */
+  readonly stunAddress: Ip | null;
   readonly dataDir: string | null;
   /** Canonical IPv4 prefix; null leaves the choice to the coordinator. */
   readonly meshCidr: string | null;

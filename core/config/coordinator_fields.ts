@@ -72,6 +72,17 @@ export const coordinatorFields = {
     example: ["mesh.example.com"],
     whenAbsent: "the machine's own addresses",
   }),
+  stun_port: z.int("must be a whole number").min(1, "must be a port from 1 to 65534")
+    .max(65_534, "must be a port from 1 to 65534").default(3478).meta({
+      description: "UDP port where nodes learn how they are seen (STUN); the next one is used too",
+      example: 3478,
+    }),
+  stun_address: field.address().optional().meta({
+    description:
+      "Second address of this machine that the internet reaches, which tells nodes more " +
+      "about their NAT",
+    example: "203.0.113.2",
+  }),
   data_dir: field.path().optional().meta({
     description: "Where the coordinator keeps its database and keys",
     example: "/var/lib/tunnelmesh/coordinator",

@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "zod";
-import { parsePrefix } from "../ip.ts";
+import { canonicalIp, parsePrefix } from "../ip.ts";
 import {
   parseCoordinatorUrl,
   parseDuration,
@@ -87,6 +87,13 @@ export function proxy() {
 export function host() {
   return z.string().refine((value) => parseHost(value) !== null, {
     error: "must be a host name or an address",
+  });
+}
+
+/** An IP address. */
+export function address() {
+  return z.string().refine((value) => canonicalIp(value) !== null, {
+    error: "must be an IPv4 or IPv6 address",
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { fromBase64 } from "../bytes.ts";
 import { assert } from "../assert.ts";
-import { formatPrefix, parsePrefix } from "../ip.ts";
+import { canonicalIp, formatPrefix, parsePrefix } from "../ip.ts";
 import type {
   CoordinatorConfig,
   ListenConfig,
@@ -73,6 +73,8 @@ function normaliseCoordinator(
     isEnabled,
     listen: parsed<ListenConfig>(parseListen(file?.listen ?? ":8443")),
     publicHosts: [...new Set((file?.public_hosts ?? []).map((host) => parsed(parseHost(host))))],
+    stunPort: file?.stun_port ?? 3478,
+    stunAddress: file?.stun_address === undefined ? null : canonicalIp(file.stun_address),
     dataDir: file?.data_dir ?? null,
     meshCidr: file?.mesh_cidr === undefined
       ? null

@@ -5,12 +5,15 @@
  * ```
  * 1  plain, to the first port of every server      how the socket is seen; the first answer counts
  * 2  same port, answer from another one            filtering; nothing was sent to that port yet
+ *    same port, answer from another address
  * 3  plain, to the second port                     mapping: is another outer port given?
+ *    plain, to the other address
  *    beside these, to the node's own outer endpoint: hairpinning
  * ```
  *
- * A server at one address cannot tell address-dependent behaviour from endpoint-independent: of
- * mapping the friendlier is assumed then, since pings find out anyway, of filtering the stricter.
+ * A server that names no other address cannot tell address-dependent behaviour from
+ * endpoint-independent: of mapping the friendlier is assumed then, since pings find out anyway, of
+ * filtering the stricter.
  * Afterwards the first server is asked every {@link KEEPALIVE_MS}, which keeps the mapping and shows
  * when it changes.
  * @module
@@ -55,7 +58,16 @@ const FILTER_GIVE_UP_MS = 900;
 /** A request that is older may have been seen before what is doubted changed. */
 const YOUNG_MS = 250;
 
-type Purpose = "seen" | "filter" | "second" | "hairpin" | "keepalive";
+type Purpose =
+  | "seen"
+  | "filter-port"
+  | "filter-address"
+  | "second-port"
+  | "second-address"
+  | "hairpin"
+  | "keepalive";
+
+const FILTERS: readonly Purpose[] = ["filter-port", "filter-address"];
 
 interface Transaction {
   readonly purpose: Purpose;
@@ -68,6 +80,18 @@ interface Transaction {
   sends: number;
 }
 
+/** The server that answered first, and what was learned with its help. */
+interface First {
+  readonly server: StunServer;
+  readonly mapped: Endpoint;
+  /** Its other address, with its other port. */
+  readonly other: Endpoint | null;
+  /** Whether an answer from elsewhere got in; null until that is known. */
+  readonly passed: { port: boolean | null; address: boolean | null };
+  /** Whether a server at another address saw another endpoint. */
+  isByAddress: boolean;
+}
+
 /** See the module's doc. */
 export class NatDiscovery implements Machine<NatEvent, NatEffect> {
   readonly #random: Random;
@@ -75,7 +99,7 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
   #servers: readonly StunServer[] = [];
   #local: readonly Endpoint[] = [];
   /** The server that answered first over IPv4, and what it saw. */
-  #first: { readonly server: StunServer; readonly mapped: Endpoint } | null = null;
+  #first: First | null = null;
   #keepaliveAt: Millis = NEVER;
   #keepaliveTo: Endpoint | null = null;
   #report: NatReport = UNKNOWN_NAT;
@@ -153,8 +177,10 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
     effects: NatEffect[],
   ): void {
     const transactionId = this.#random.bytes(TRANSACTION_ID);
-    const isFilter = purpose === "filter" || purpose === "hairpin";
-    const bytes = encodeRequest({ transactionId, changePort: purpose === "filter" });
+    const isFilter = FILTERS.includes(purpose) || purpose === "hairpin";
+    const changeIp = purpose === "filter-address";
+    const changePort = changeIp || purpose === "filter-port";
+    const bytes = encodeRequest({ transactionId, changeIp, changePort });
     this.#pending.set(toHex(transactionId), {
       purpose,
       server,
@@ -182,28 +208,39 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
     }
     if (message.class !== "success" || !message.mapped || transaction.purpose === "hairpin") return;
     // An answer from elsewhere counts only where it was asked for, and only from the same server.
-    const isFromServer = transaction.purpose === "filter"
-      ? transaction.server!.endpoints.includes(from) && from !== transaction.to
-      : from === transaction.to;
-    if (!isFromServer) return;
+    if (!this.#mayAnswer(transaction, from)) return;
     this.#pending.delete(id);
-    this.#answered(transaction, message.mapped, now, effects);
+    this.#answered(transaction, { mapped: message.mapped, other: message.other }, now, effects);
+  }
+
+  #mayAnswer({ purpose, server, to }: Transaction, from: Endpoint): boolean {
+    switch (purpose) {
+      case "filter-port":
+        return server!.endpoints.includes(from) && from !== to;
+      case "filter-address":
+        return from === this.#first?.other;
+      default:
+        return from === to;
+    }
   }
 
   #answered(
     transaction: Transaction,
-    mapped: Endpoint,
+    answer: { readonly mapped: Endpoint; readonly other: Endpoint | null },
     now: Millis,
     effects: NatEffect[],
   ): void {
+    const { mapped } = answer;
     switch (transaction.purpose) {
       case "seen":
-        return this.#seen(transaction, mapped, now, effects);
-      case "filter":
-        this.#setFiltering(this.#report.mapping === "none" ? "none" : "address-dependent");
-        return this.#askSecond(now, effects);
-      case "second":
-        return this.#second(mapped);
+        return this.#seen(transaction, answer, now, effects);
+      case "filter-port":
+      case "filter-address":
+        return this.#filtered(transaction.purpose, true, now, effects);
+      case "second-port":
+        return this.#secondPort(mapped);
+      case "second-address":
+        return this.#otherAddress(mapped);
       case "keepalive":
         if (this.#report.mapped.includes(mapped) && this.#first) return;
         return this.#start(this.#servers, this.#local, now, effects);
@@ -212,7 +249,12 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
     }
   }
 
-  #seen(transaction: Transaction, mapped: Endpoint, now: Millis, effects: NatEffect[]): void {
+  #seen(
+    transaction: Transaction,
+    { mapped, other }: { readonly mapped: Endpoint; readonly other: Endpoint | null },
+    now: Millis,
+    effects: NatEffect[],
+  ): void {
     const server = transaction.server!;
     const rttMs = Math.min(this.#report.rttMs ?? Infinity, now - transaction.startedAt);
     const isIpv6 = mapped.startsWith("[");
@@ -229,14 +271,9 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
       this.#keepaliveAt = now + KEEPALIVE_MS;
     }
     if (isIpv6) return;
-    if (this.#first !== null) {
-      // A server at another address: the mapping may depend on that.
-      if (mapped !== this.#first.mapped && this.#report.mapping === "endpoint-independent") {
-        this.#report = { ...this.#report, mapping: "address-dependent" };
-      }
-      return;
-    }
-    this.#first = { server, mapped };
+    if (this.#first !== null) return this.#otherAddress(mapped);
+    const passed = { port: null, address: other === null ? false : null };
+    this.#first = { server, mapped, other, passed, isByAddress: false };
     const isOwn = this.#local.includes(mapped);
     this.#report = {
       ...this.#report,
@@ -245,22 +282,55 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
       hairpin: isOwn ? null : this.#report.hairpin,
     };
     if (!isOwn) this.#ask("hairpin", null, mapped, now, effects);
-    if (server.endpoints.length > 1) this.#ask("filter", server, transaction.to, now, effects);
+    if (server.endpoints.length > 1) this.#ask("filter-port", server, transaction.to, now, effects);
+    if (other !== null) this.#ask("filter-address", server, transaction.to, now, effects);
   }
 
-  #askSecond(now: Millis, effects: NatEffect[]): void {
-    const { server } = this.#first!;
-    const to = server.endpoints[1];
-    if (to && this.#report.mapping !== "none") this.#ask("second", server, to, now, effects);
+  /** One of the two answers from elsewhere got in, or is not coming any more. */
+  #filtered(
+    purpose: "filter-port" | "filter-address",
+    hasPassed: boolean,
+    now: Millis,
+    effects: NatEffect[],
+  ): void {
+    const { passed, other, server } = this.#first!;
+    passed[purpose === "filter-port" ? "port" : "address"] = hasPassed;
+    const hasNat = this.#report.mapping !== "none";
+    if (passed.address) {
+      this.#setFiltering(hasNat ? "endpoint-independent" : "none");
+    } else if (passed.address === false && passed.port) {
+      this.#setFiltering(hasNat || other !== null ? "address-dependent" : "none");
+    } else if (passed.address === false && passed.port === false) {
+      this.#setFiltering("address-and-port-dependent");
+    }
+    // Whoever is sent to may answer: not before all that was unasked for had its chance.
+    const isOpen = passed.port === null || passed.address === null;
+    if (isOpen || !hasNat) return;
+    const [, to] = server.endpoints;
+    if (to) this.#ask("second-port", server, to, now, effects);
+    if (other !== null) this.#ask("second-address", server, other, now, effects);
   }
 
-  #second(mapped: Endpoint): void {
-    const { mapped: before } = this.#first!;
+  /** How a server at another address sees the socket: the mapping may depend on that. */
+  #otherAddress(mapped: Endpoint): void {
+    if (mapped === this.#first!.mapped) return;
+    this.#first!.isByAddress = true;
+    if (this.#report.mapping === "endpoint-independent") {
+      this.#report = { ...this.#report, mapping: "address-dependent" };
+    }
+  }
+
+  #secondPort(mapped: Endpoint): void {
+    const { mapped: before, isByAddress } = this.#first!;
     const isSame = mapped === before;
     const delta = portOf(mapped) - portOf(before);
     this.#report = {
       ...this.#report,
-      mapping: isSame ? "endpoint-independent" : "address-and-port-dependent",
+      mapping: !isSame
+        ? "address-and-port-dependent"
+        : isByAddress
+        ? "address-dependent"
+        : "endpoint-independent",
       portDelta: isSame || Math.abs(delta) > MAX_PORT_DELTA ? null : delta,
       mapped: [...new Set([mapped, ...this.#report.mapped])].slice(0, MAX_MAPPED),
     };
@@ -283,9 +353,9 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
 
   #failed({ purpose, to }: Transaction, now: Millis, effects: NatEffect[]): void {
     switch (purpose) {
-      case "filter":
-        this.#setFiltering("address-and-port-dependent");
-        return this.#askSecond(now, effects);
+      case "filter-port":
+      case "filter-address":
+        return this.#filtered(purpose, false, now, effects);
       case "hairpin":
         this.#report = { ...this.#report, hairpin: false };
         return;
@@ -297,7 +367,8 @@ export class NatDiscovery implements Machine<NatEvent, NatEffect> {
         this.#keepaliveTo = to;
         this.#keepaliveAt = now + KEEPALIVE_MS;
         return;
-      case "second":
+      case "second-port":
+      case "second-address":
         return;
     }
   }

@@ -29,6 +29,24 @@ for (const kind of NAT_KINDS) {
   });
 }
 
+for (const kind of NAT_KINDS) {
+  Deno.test(`NatDiscovery tells all of ${kind.name} with a server at two addresses`, () => {
+    for (let seed = 1; seed <= 3; seed++) {
+      using pair = new NatPair([kind, natKind("public")], { seed, stunAddress: "198.51.100.77" });
+      pair.mesh.world.run(6_000);
+      const { mapping, filtering } = pair.a.paths.nat.report;
+      const { expected } = kind;
+      const open = expected.mapping === "none" ? "none" : "endpoint-independent";
+      const isOpen = expected.filtering === "endpoint-independent";
+      assert.deepEqual(
+        { mapping, filtering },
+        { mapping: expected.mapping, filtering: isOpen ? open : expected.filtering },
+        `seed ${seed}`,
+      );
+    }
+  });
+}
+
 Deno.test("NatDiscovery notices other ports after a NAT has restarted", () => {
   using pair = new NatPair([natKind("port-restricted"), natKind("public")], { seed: 3 });
   pair.mesh.world.run(5_000);

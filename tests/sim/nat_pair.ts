@@ -2,6 +2,7 @@
  * Two machines at two sites, a coordinator with a relay, and traffic between them.
  * @module
  */
+import type { Ip } from "../../core/ip.ts";
 import type { PathKind } from "../../core/path/address.ts";
 import type { PeerSlot } from "../../core/wireguard/device.ts";
 import type { Host, HostOptions } from "./host.ts";
@@ -22,6 +23,8 @@ export const RELAY_ROUND_TRIP_MS = 4 * RELAY_LATENCY[1];
 export interface PairOptions {
   readonly seed: number;
   readonly relays?: number;
+  /** A second address of the STUN server, which has none without it. */
+  readonly stunAddress?: Ip;
   /** Makes what carries datagrams through nodes; none does without it. */
   readonly viaNodes?: (world: World) => RelayedTo;
 }
@@ -38,14 +41,14 @@ export class NatPair implements Disposable {
 
   constructor(
     kinds: readonly [SiteKind, SiteKind],
-    { seed, relays = 1, viaNodes }: PairOptions,
+    { seed, relays = 1, stunAddress, viaNodes }: PairOptions,
   ) {
     this.mesh = new SimMesh(seed);
     const { world, network } = this.mesh;
     this.relays = Array.from({ length: relays }, (_, i) => {
       return new SimRelay(world, { name: `r${i}`, latency: RELAY_LATENCY });
     });
-    const stunServers = startSimStun(network, "203.0.113.1");
+    const stunServers = startSimStun(network, "203.0.113.1", stunAddress ?? null);
     const nodes = viaNodes?.(world);
     this.#surroundings = {
       relays: this.relays,

@@ -1,5 +1,5 @@
 /**
- * A STUN server on the simulated internet: two ports of one address.
+ * A STUN server on the simulated internet: two ports of one address, or of two.
  * @module
  */
 import { answerTo } from "../../coordinator/stun_server.ts";
@@ -8,17 +8,22 @@ import type { Network } from "./network.ts";
 
 const PORTS = [3478, 3479];
 
-/** Answers at `ip`; returns its endpoints. */
-export function startSimStun(network: Network, ip: Ip): Endpoint[] {
-  const endpoints = PORTS.map((port) => formatEndpoint(ip, port));
-  for (const [i, endpoint] of endpoints.entries()) {
-    network.attach(endpoint, (from, bytes) => {
-      const { ip: hostname, port } = parseEndpoint(from)!;
-      const answer = answerTo(bytes, { hostname, port }, true);
-      if (!answer) return;
-      const source = answer.fromOther ? endpoints[1 - i]! : endpoint;
-      network.send(source, from, answer.bytes);
-    });
+/** Answers at `ip`, and at `otherIp` if there is one; returns the endpoints of `ip`. */
+export function startSimStun(network: Network, ip: Ip, otherIp: Ip | null = null): Endpoint[] {
+  const endpointsOf = (address: Ip) => PORTS.map((port) => formatEndpoint(address, port));
+  const first = endpointsOf(ip);
+  const second = otherIp === null ? [] : endpointsOf(otherIp);
+  for (const [own, others] of [[first, second], [second, []]]) {
+    for (const [i, endpoint] of own!.entries()) {
+      network.attach(endpoint, (from, bytes) => {
+        const { ip: hostname, port } = parseEndpoint(from)!;
+        const other = others![1 - i] ?? null;
+        const answer = answerTo(bytes, { hostname, port }, { hasOtherPort: true, other });
+        if (!answer) return;
+        const source = { same: endpoint, port: own![1 - i]!, address: other! }[answer.by];
+        network.send(source, from, answer.bytes);
+      });
+    }
   }
-  return endpoints;
+  return first;
 }
