@@ -150,8 +150,9 @@ export class PeerPaths {
       deadline = Math.min(deadline, pathDeadline(path));
       if (this.#mayProbe(path, now)) deadline = Math.min(deadline, path.mtu!.nextAt);
     }
-    if (this.rival) deadline = Math.min(deadline, this.rival.since + HOLD_MS);
-    return deadline;
+    // One that was better for long enough waits for its next answer and no longer for time.
+    const heldUntil = this.rival ? this.rival.since + HOLD_MS : NEVER;
+    return heldUntil > now ? Math.min(deadline, heldUntil) : deadline;
   }
 
   /** Does what is due: judges, chooses, pings. @param next Gives numbers of pings. */

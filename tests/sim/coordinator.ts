@@ -139,7 +139,7 @@ export class Coordinator {
     const { deadline } = hub;
     if (deadline === NEVER || this.#timerFor <= deadline) return;
     this.#timerFor = deadline;
-    this.#world.after(deadline - this.#world.now, () => {
+    this.#world.at(deadline, () => {
       this.#timerFor = NEVER;
       if (this.#running?.hub === hub) this.#handle({ type: "tick" });
     });

@@ -389,7 +389,7 @@ export class Host {
     const deadline = Math.min(running.node.deadline, running.bridge.deadline);
     if (deadline === NEVER || this.#timerFor <= deadline) return;
     this.#timerFor = deadline;
-    this.#options.world.after(deadline - this.#options.world.now, () => {
+    this.#options.world.at(deadline, () => {
       this.#timerFor = NEVER;
       if (this.#running !== null) this.#tick();
     });

@@ -272,7 +272,7 @@ export class HostPaths {
     const { deadline } = this.#nat;
     if (deadline === NEVER || this.#timerFor <= deadline) return;
     this.#timerFor = deadline;
-    world.after(deadline - world.now, () => {
+    world.at(deadline, () => {
       this.#timerFor = NEVER;
       if (!this.#isClosed) this.#discovered({ type: "tick" });
     });

@@ -51,7 +51,7 @@ class Pipe {
     if (bytes > 0 && start - now > MAX_QUEUED_BYTES / bytesPerSecond * 1_000) return false;
     this.#lineFreeAt = start + bytes / bytesPerSecond * 1_000;
     this.#lastArrival = Math.max(this.#lastArrival, this.#lineFreeAt + latency);
-    this.#world.after(this.#lastArrival - now, arrive);
+    this.#world.at(this.#lastArrival, arrive);
     return true;
   }
 }

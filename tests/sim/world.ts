@@ -12,6 +12,9 @@ interface Entry {
   readonly act: () => void;
 }
 
+/** More happens at no one moment, unless something is due again and again. */
+const MAX_AT_ONCE = 1_000_000;
+
 /** Virtual time and chance. */
 export class World {
   readonly seed: number;
@@ -49,14 +52,22 @@ export class World {
 
   /** Does `act` after `delay` milliseconds. */
   after(delay: Millis, act: () => void): void {
-    this.#push({ at: this.now + Math.max(0, delay), order: this.#order++, act });
+    this.at(this.now + delay, act);
+  }
+
+  /** Does `act` at that very moment, or now: a delay up to a deadline may round to before it. */
+  at(moment: Millis, act: () => void): void {
+    this.#push({ at: Math.max(this.now, moment), order: this.#order++, act });
   }
 
   /** Lets everything happen that is due within the next `duration` milliseconds. */
   run(duration: Millis): void {
     const end = this.now + duration;
+    let atOnce = 0;
     while (this.#heap.length > 0 && this.#heap[0]!.at <= end) {
       const entry = this.#pop();
+      atOnce = entry.at === this.now ? atOnce + 1 : 0;
+      if (atOnce > MAX_AT_ONCE) throw new Error(`Time stands still at ${this.now} ms`);
       this.now = entry.at;
       entry.act();
     }
