@@ -210,8 +210,8 @@ class Flow {
   readonly #slab = new Slab();
   /** Items before this one are taken. */
   #head = 0;
-  /** Longest frame seen: a queue no longer than that is not standing. */
-  #longest = 0;
+  /** Longest frame seen: a queue no longer than that, or than one turn, is not standing. */
+  #longest = QUANTUM_BYTES;
   /** When the sojourn time will have been too long for an interval; 0 while it is not. */
   #firstAboveAt: Millis = 0;
   #isDropping = false;
