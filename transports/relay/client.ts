@@ -104,7 +104,8 @@ export class RelayLink implements Link {
     if (this.#queue.bytes === 0) this.#accounts.clear();
     let account = this.#accounts.get(peer);
     if (!account) this.#accounts.set(peer, account = { queuedBytes: 0 });
-    const hasRoom = this.#queue.push(account, encodeData(peer, train), this.#options.clock());
+    const now = this.#options.clock();
+    const hasRoom = this.#queue.push(account, encodeData(peer, train), now, train.segment);
     this.#pump();
     return hasRoom;
   }

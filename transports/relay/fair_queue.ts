@@ -1,7 +1,7 @@
 /**
  * Which frame does a relay's destination get next, and which are dropped? One queue per destination.
  *
- * Each source has two sub-queues: one for short frames, since games, calls, acknowledgements and
+ * Each source has two sub-queues: one for short datagrams, since games, calls, acknowledgements and
  * the pings of paths must neither wait behind nor be lost for a transfer between the same two nodes,
  * of which nothing else can be told from ciphertext; and one for the others. Short datagrams may so
  * overtake long ones. Sub-queues are served by deficit round robin over bytes (RFC 8290 section 4.2),
@@ -24,9 +24,9 @@ export const CODEL_TARGET_MS = 20;
 export const CODEL_INTERVAL_MS = 100;
 /** What waited so long is worth nothing to anybody, e.g. when a machine wakes up and reads on. */
 export const MAX_SOJOURN_MS = 1_000;
-/** A frame below that is short: what does not fill a packet is rarely part of a transfer. */
-export const SHORT_FRAME_BYTES = 1_200;
-/** Most that one source may have in one queue, of short frames and of others. */
+/** A datagram below that is short: what does not fill a packet is rarely part of a transfer. */
+const SHORT_BYTES = 1_200;
+/** Most that one source may have in one queue, of short datagrams and of others. */
 export const MAX_FLOW_BYTES = 1 << 20;
 /** Most that one destination may have waiting. */
 export const MAX_QUEUE_BYTES = 8 << 20;
@@ -92,13 +92,16 @@ export class FairQueue {
     return this.#bytes;
   }
 
-  /** Queues a frame of `source`, maybe as a copy; false when it, or one before it, was dropped. */
-  push(source: Account, frame: Uint8Array, now: Millis): boolean {
+  /**
+   * Queues a frame of `source`, maybe as a copy; false when it, or one before it, was dropped.
+   * @param segment Length of the datagrams in it.
+   */
+  push(source: Account, frame: Uint8Array, now: Millis, segment = frame.length): boolean {
     const { pool } = this.#options;
     const cost = costOf(frame);
     if (pool.queuedBytes + cost > MAX_POOL_BYTES) return this.#refuse("relay-full");
     if (source.queuedBytes + cost > MAX_SOURCE_BYTES) return this.#refuse("source-full");
-    const flow = this.#flowOf(source, frame);
+    const flow = this.#flowOf(source, segment < SHORT_BYTES ? this.#short : this.#long);
     flow.push(frame, now);
     this.#count(source, cost);
     const hasRoom = flow.bytes <= this.#maxFlowBytes && this.#bytes <= MAX_QUEUE_BYTES;
@@ -112,8 +115,7 @@ export class FairQueue {
     return false;
   }
 
-  #flowOf(source: Account, frame: Uint8Array): Flow {
-    const flows = frame.length < SHORT_FRAME_BYTES ? this.#short : this.#long;
+  #flowOf(source: Account, flows: Map<Account, Flow>): Flow {
     let flow = flows.get(source);
     if (!flow) {
       flows.set(source, flow = new Flow(source, flows));
@@ -198,7 +200,7 @@ export class FairQueue {
   }
 }
 
-/** The short or the other frames of one source, with CoDel as in RFC 8289 section 5. */
+/** The short or the other datagrams of one source, with CoDel as in RFC 8289 section 5. */
 class Flow {
   readonly source: Account;
   /** Where it is listed. */

@@ -233,13 +233,14 @@ Deno.test("FairQueue keeps its accounts right under any mix of pushes, pops and 
   }
 });
 
-Deno.test("FairQueue gives short frames of a source the first turn, and loses none for long ones", () => {
+Deno.test("FairQueue gives short datagrams of a source the first turn, and loses none for long ones", () => {
   const { queue, drops } = new Rig();
   const source = account();
   for (let i = 0; i < 100; i++) queue.push(source, frame(1, 65_000), 0);
   assert.ok(drops["source-full"] > 0);
   const before = drops["source-full"];
-  for (let i = 0; i < 10; i++) assert.equal(queue.push(source, frame(2, 100), 0), true);
+  // In trains too.
+  for (let i = 0; i < 10; i++) assert.equal(queue.push(source, frame(2, 1_600), 0, 200), true);
   assert.equal(queue.push(source, frame(1, 65_000), 0), false);
   assert.equal(drops["source-full"], before + 1);
   queue.pop(0);
@@ -247,7 +248,7 @@ Deno.test("FairQueue gives short frames of a source the first turn, and loses no
   assert.equal(queue.pop(0)![0], 1);
 });
 
-Deno.test("FairQueue: who floods with short frames leaves the other half to long ones", () => {
+Deno.test("FairQueue: who floods with short datagrams leaves the other half to long ones", () => {
   const { queue } = new Rig();
   const source = account();
   const served = [0, 0];

@@ -251,14 +251,19 @@ export class RelayHub implements Machine<RelayEvent, RelayEffect> {
     if (!connection) return;
     connection.heardAt = now;
     const frame = connection.peer === null ? null : parseFrame(bytes);
-    if (frame?.type === "data") return this.#forward(connection, frame.peer, bytes, now);
+    if (frame?.type === "data") return this.#forward(connection, frame, bytes, now);
     if (frame?.type === "ping") return this.#answer(connection, frame);
     if (frame?.type === "pong") return;
     const state = connection.peer === null ? "a frame before the greeting" : "a malformed frame";
     this.#refuse(id, new MeshError("protocol-invalid", `Cannot read message: ${state}`));
   }
 
-  #forward(source: Connection, peer: PeerId, bytes: Uint8Array, now: Millis): void {
+  #forward(
+    source: Connection,
+    { peer, train }: Extract<Frame, { type: "data" }>,
+    bytes: Uint8Array,
+    now: Millis,
+  ): void {
     const destination = this.#live.get(peer);
     if (!destination || destination === source) {
       this.counts.drops["peer-absent"]++;
@@ -270,7 +275,7 @@ export class RelayHub implements Machine<RelayEvent, RelayEffect> {
       return this.#send(destination, destination.slab.keep(bytes));
     }
     destination.queue ??= new FairQueue({ pool: this.#pool, onDrop: this.#countDrop });
-    destination.queue.push(source, bytes, now);
+    destination.queue.push(source, bytes, now, train.segment);
   }
 
   #written(id: ConnectionId, frame: Uint8Array, now: Millis): void {

@@ -117,7 +117,8 @@ export class SshConnection {
   /** Takes datagrams; false when they, or some before them, were dropped. */
   send(train: Train): boolean {
     if (this.#isClosed || !isTrain(train)) return false;
-    const hasRoom = this.#queue.push(this.#account, encodeTrain(train), this.#options.clock());
+    const now = this.#options.clock();
+    const hasRoom = this.#queue.push(this.#account, encodeTrain(train), now, train.segment);
     this.#pump();
     return hasRoom;
   }
