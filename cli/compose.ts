@@ -38,7 +38,7 @@ import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { openClock } from "../core/platform/linux/clock.ts";
 import { systemRandom } from "../core/daemon/system_random.ts";
-import { defaultRoute } from "../transports/portmap/route.ts";
+import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type {
@@ -160,6 +160,7 @@ async function serveNode(
         random: systemRandom,
         clock: openClock(),
         route: defaultRoute,
+        firewallRoute,
         onChange,
       }),
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),

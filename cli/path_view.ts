@@ -21,6 +21,7 @@ export function* whyLines(report: WhyReport, out: Output): Generator<string> {
   yield "";
   yield* fact("This node", report.own.natText, out);
   yield* fact("Its router", portMapText(report.own), out);
+  yield* fact("Its firewall", pinholeText(report.own), out);
   const peerNat = report.peerNatText ?? "has not told yet what is in front of it";
   yield* fact(report.peer, peerNat, out);
   const { order, exclude } = report.preference;
@@ -41,6 +42,7 @@ export function* netcheckLines(report: NetcheckReport, out: Output): Generator<s
   yield* fact("Hairpin", nat.hairpin === null ? "not known" : nat.hairpin ? "yes" : "no", out);
   yield* fact("IPv6", nat.ipv6 ? "yes" : "no answer", out);
   yield* fact("Router", portMapText(report), out);
+  yield* fact("Firewall", pinholeText(report), out);
   for (const { name, isUp, rttMs, lastError } of report.relays) {
     const state = isUp ? `up${rttMs === null ? "" : `, ${formatRtt(rttMs)}`}` : lastError ?? "down";
     yield* fact("Relay", `${name}: ${state}`, out);
@@ -60,6 +62,21 @@ function portMapText({ portMap }: NetcheckReport): string {
       return `is being asked for a port (${gateway})`;
     default:
       return `gave no port: ${lastError ?? "there is no router"}`;
+  }
+}
+
+function pinholeText({ pinhole }: NetcheckReport): string {
+  if (!pinhole) return "is not asked for an IPv6 pinhole: port_mapping is off";
+  const { state, protocol, endpoint, lastError, gateway } = pinhole;
+  switch (state) {
+    case "open":
+      return `lets UDP in to ${endpoint}, asked by ${protocol}`;
+    case "searching":
+      return `is being asked for an IPv6 pinhole (${gateway})`;
+    case "failed":
+      return `made no IPv6 pinhole: ${lastError ?? "no answer"}`;
+    case "none":
+      return lastError ?? "not asked yet";
   }
 }
 

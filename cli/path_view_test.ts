@@ -17,6 +17,14 @@ const OWN: NetcheckReport = {
     lastError: null,
     tried: [{ protocol: "pcp", result: "mapped" }],
   },
+  pinhole: {
+    state: "open",
+    protocol: "upnp",
+    endpoint: "[2001:db8::7]:51820",
+    gateway: "fe80::1",
+    lastError: null,
+    tried: [{ protocol: "pcp", result: "no answer" }, { protocol: "upnp", result: "open" }],
+  },
   observed: ["198.51.100.9:51820"],
   links: { relays: false, sshPort: 2222 },
   relays: [
@@ -102,6 +110,7 @@ Deno.test("netcheckLines() names each thing once, relays with their trouble", ()
   assert.match(text, /UDP +works, 12\.3 ms/);
   assert.match(text, /Seen as +198\.51\.100\.9:51820\n/);
   assert.match(text, /Router +gave 198\.51\.100\.9:51820 by pcp/);
+  assert.match(text, /Firewall +lets UDP in to \[2001:db8::7\]:51820, asked by upnp/);
   assert.match(text, /a\.example\.com:8443: up, 31\.0 ms/);
   assert.match(text, /b\.example\.com:8443: connection refused/);
 });

@@ -217,7 +217,8 @@ export const peerFields = {
     description: "Pass datagrams of other members on, sealed for them, by UDP",
   }),
   port_mapping: z.boolean().default(true).meta({
-    description: "Ask the router for a port, by PCP, NAT-PMP or UPnP",
+    description:
+      "Ask the router for a port, and for a pinhole in its IPv6 firewall, by PCP, NAT-PMP or UPnP",
   }),
   proxy: field.proxy().optional().meta({
     description: "HTTP proxy to reach coordinators and SSH links through",

@@ -157,6 +157,17 @@ export interface PortMapReport {
   readonly tried: readonly { readonly protocol: string; readonly result: string }[];
 }
 
+/** What the router's IPv6 firewall was asked for. */
+export interface PinholeReport {
+  readonly state: "none" | "searching" | "open" | "failed";
+  readonly protocol: string | null;
+  /** Where datagrams from anybody get in. */
+  readonly endpoint: Endpoint | null;
+  readonly gateway: Ip | null;
+  readonly lastError: string | null;
+  readonly tried: readonly { readonly protocol: string; readonly result: string }[];
+}
+
 /** `GET /v1/netcheck`: what is between this node and the internet. */
 export interface NetcheckReport {
   /** The machine's own addresses with the node's UDP port. */
@@ -166,6 +177,8 @@ export interface NetcheckReport {
   readonly natText: string;
   /** Null where port mapping is switched off. */
   readonly portMap: PortMapReport | null;
+  /** Null where port mapping is switched off. */
+  readonly pinhole: PinholeReport | null;
   /** Where peers saw this node. */
   readonly observed: readonly Endpoint[];
   readonly links: NodeLinks;

@@ -10,7 +10,13 @@ import { ACCELERATIONS } from "../dataplane/settings.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import { NatReportSchema } from "../path/nat.ts";
 import { RecordingSchema } from "../path/recording_schema.ts";
-import type { NetcheckReport, PathReport, PortMapReport, WhyReport } from "./api_types.ts";
+import type {
+  NetcheckReport,
+  PathReport,
+  PinholeReport,
+  PortMapReport,
+  WhyReport,
+} from "./api_types.ts";
 import { BUG_REPORT_VERSION, type BugReport } from "./bugreport.ts";
 
 const Line = z.string().max(2_000);
@@ -27,11 +33,22 @@ const PortMap = z.strictObject({
   tried: z.array(z.strictObject({ protocol: Line, result: Line })).max(100),
 }) satisfies z.ZodType<PortMapReport>;
 
+const Pinhole = z.strictObject({
+  state: z.enum(["none", "searching", "open", "failed"]),
+  protocol: Line.nullable(),
+  endpoint: EndpointText.nullable(),
+  gateway: IpText.nullable(),
+  lastError: Line.nullable(),
+  tried: z.array(z.strictObject({ protocol: Line, result: Line })).max(100),
+}) satisfies z.ZodType<PinholeReport>;
+
 const Netcheck = z.strictObject({
   local: Endpoints,
   nat: NatReportSchema,
   natText: Line,
   portMap: PortMap.nullable(),
+  // Reports of older nodes are without it.
+  pinhole: Pinhole.nullable().default(null),
   observed: Endpoints,
   links: NodeLinks,
   relays: z.array(z.strictObject({

@@ -13,13 +13,15 @@ import { describeNat, type NatReport } from "../path/nat.ts";
 import { NatDiscovery, type StunServer } from "../path/nat_discovery.ts";
 import type { Random } from "../random.ts";
 import { isLoopback } from "../control/candidates.ts";
-import type { NetcheckReport, PortMapReport } from "./api_types.ts";
+import type { NetcheckReport, PinholeReport, PortMapReport } from "./api_types.ts";
 import { localEndpoints } from "./endpoints.ts";
 import type { Log } from "./log.ts";
 
-/** Asks the router for a port. */
+/** Asks the router for a port, and its IPv6 firewall to let datagrams in to this machine's. */
 export interface PortMapper {
   readonly report: PortMapReport;
+  /** Of an address that is a candidate already. */
+  readonly pinhole: PinholeReport;
   networkChanged(): void;
   close(): Promise<void>;
 }
@@ -78,6 +80,7 @@ export class Reachability {
       nat: this.#natReport(),
       natText: describeNat(this.#natReport()),
       portMap: this.#portMapper?.report ?? null,
+      pinhole: this.#portMapper?.pinhole ?? null,
       observed: this.#observed,
       links: this.#options.links(),
     };

@@ -1,5 +1,6 @@
 /**
- * A port of a real router: miniupnpd over nftables, by each of the three protocols.
+ * A port of a real router, and a pinhole in its IPv6 firewall: miniupnpd over nftables, by PCP and by
+ * UPnP.
  * @module
  */
 import { strict as assert } from "node:assert";
@@ -10,6 +11,8 @@ import { type Process, waitFor } from "./lab/process.ts";
 const PORT = 51820;
 /** Public by its looks: miniupnpd refuses documentation ranges. Nothing leaves the namespaces. */
 const WAN = "50.0.0.1";
+/** The client's address for IPv6. */
+const CLIENT6 = "2600:1:1::2";
 
 /** Chains that miniupnpd fills, and the masquerading of a home router. */
 const RULES = `table inet filter {
@@ -17,7 +20,9 @@ const RULES = `table inet filter {
     ct state established,related accept
     iifname "lan" accept
     jump miniupnpd
+    meta l4proto udp counter name refused
   }
+  counter refused {}
   chain miniupnpd {}
   chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
   chain prerouting_miniupnpd {}
@@ -26,6 +31,12 @@ const RULES = `table inet filter {
     oifname "wan" masquerade
   }
   chain postrouting_miniupnpd {}
+}
+`;
+
+/** Keeps requests from the router's port 5351. */
+const WITHOUT_PCP = `table inet without_pcp {
+  chain input { type filter hook input priority 0; udp dport 5351 drop; }
 }
 `;
 
@@ -55,8 +66,29 @@ class Home implements AsyncDisposable {
     return home;
   }
 
+  /** Gives everybody IPv6; the router is known by its link-local address, as at home. */
+  async addIpv6(): Promise<void> {
+    const { client, router, outside } = this;
+    await router.must(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"]);
+    await router.ipBatch([
+      "address add fe80::1/64 dev lan nodad",
+      "address add 2600:1:1::1/64 dev lan nodad",
+      "address add 2600:1:2::1/64 dev wan nodad",
+    ]);
+    await client.ipBatch([
+      `address add ${CLIENT6}/64 dev eth0 nodad`,
+      "route add default via fe80::1 dev eth0",
+    ]);
+    await outside.ipBatch([
+      "address add 2600:1:2::2/64 dev eth0 nodad",
+      "route add default via 2600:1:2::1",
+    ]);
+  }
+
   /** Starts the router's daemon with some of its protocols. */
   async serve({ pmp, upnp }: { pmp: boolean; upnp: boolean }): Promise<void> {
+    // miniupnpd 2.3.1 answers PCP over IPv6 whatever enable_natpmp says.
+    if (!pmp) await this.router.must(["nft", "-f", "-"], { input: WITHOUT_PCP });
     const path = `${this.router.directory}/home/upnpd.conf`;
     await Deno.writeTextFile(
       path,
@@ -82,6 +114,19 @@ class Home implements AsyncDisposable {
     await this.#daemon.waitForOutput(/listening on|HTTP listening/, 5_000).catch(() => {});
   }
 
+  /** The rules of one of the daemon's chains. */
+  rules(chain: string): Promise<string> {
+    return this.router.must(["nft", "list", "chain", "inet", "filter", chain]);
+  }
+
+  /** Waits until so many datagrams came to the router's firewall and did not get in. */
+  async waitRefused(packets: number): Promise<void> {
+    await waitFor(`${packets} datagrams refused`, async () => {
+      const text = await this.router.must(["nft", "list", "counter", "inet", "filter", "refused"]);
+      return text.includes(`packets ${packets} `) ? true : null;
+    });
+  }
+
   /** What the router's daemon has written. */
   get log(): string {
     return this.#daemon?.report("was") ?? "";
@@ -104,6 +149,22 @@ const CASES: [protocol: string, served: { pmp: boolean; upnp: boolean }][] = [
   ["upnp", { pmp: false, upnp: true }],
 ];
 
+/** Sends a datagram. */
+async function knock(from: Namespace, ip: string, port: string | number, text: string) {
+  await from.must(["bash", "-c", `echo -n ${text} > /dev/udp/${ip}/${port}`]);
+}
+
+/** Starts the client's node, as far as it talks to the router, and waits for what it says. */
+async function startPeer(home: Home, expected: RegExp): Promise<Process> {
+  const peer = home.client.deno("tests/e2e/portmap_peer.ts", [`${PORT}`], { input: "" });
+  await peer.waitForOutput(expected, 15_000).catch(async (error) => {
+    const facts = `${error.message}\n${peer.report("was")}\n${home.log}`;
+    await peer[Symbol.asyncDispose]();
+    throw new Error(facts, { cause: error });
+  });
+  return peer;
+}
+
 for (const [protocol, served] of CASES) {
   labTest({
     name: `a port of the router by ${protocol} lets datagrams in, and is given back at the end`,
@@ -111,33 +172,51 @@ for (const [protocol, served] of CASES) {
     run: async () => {
       await using home = await Home.create();
       await home.serve(served);
-      await using peer = home.client.deno("tests/e2e/portmap_peer.ts", [`${PORT}`], {
-        input: "",
-      });
       const mapped = new RegExp(`"state":"mapped","protocol":"${protocol}"`);
-      await peer.waitForOutput(mapped, 10_000).catch((error) => {
-        throw new Error(`${error.message}\n${peer.report("was")}\n${home.log}`, { cause: error });
-      });
+      await using peer = await startPeer(home, mapped);
       const external = /"external":"([\d.]+):(\d+)"/g;
       const [, ip, port] = [...peer.stdout.matchAll(external)].at(-1)!;
       assert.equal(ip, WAN);
-      const knock = `echo -n knock > /dev/udp/${WAN}/${port}`;
-      await home.outside.must(["bash", "-c", knock]);
+      await knock(home.outside, WAN, port!, "knock");
       await peer.waitForOutput(/"received":"knock"/, 5_000);
 
       await peer.closeInput();
       await peer.waitForOutput(/"closed":true/, 5_000);
       await waitFor("no mapping at the router", async () => {
-        const rules = await home.router.must([
-          "nft",
-          "list",
-          "chain",
-          "inet",
-          "filter",
-          "prerouting_miniupnpd",
-        ]);
+        const rules = await home.rules("prerouting_miniupnpd");
         return rules.includes("dnat") ? null : true;
       });
+      await knock(home.router, "10.1.0.2", PORT, "end");
+    },
+  });
+
+  labTest({
+    name: `a pinhole by ${protocol} lets datagrams in over IPv6, and only while it is there`,
+    needs: { tools: ["miniupnpd"] },
+    run: async () => {
+      await using home = await Home.create();
+      await home.addIpv6();
+      await home.serve(served);
+      await knock(home.outside, CLIENT6, PORT, "early");
+      await home.waitRefused(1);
+      const open = new RegExp(
+        `"pinhole":\\{"state":"open","protocol":"${protocol}","endpoint":"\\[${CLIENT6}\\]:${PORT}"`,
+      );
+      await using peer = await startPeer(home, open);
+      await knock(home.outside, CLIENT6, PORT, "knock");
+      await peer.waitForOutput(/"received":"knock"/, 5_000);
+
+      await peer.closeInput();
+      await peer.waitForOutput(/"closed":true/, 5_000);
+      await waitFor("no pinhole at the router", async () => {
+        const rules = await home.rules("miniupnpd");
+        return rules.includes("accept") ? null : true;
+      });
+      await knock(home.outside, CLIENT6, PORT, "late");
+      await home.waitRefused(2);
+      await knock(home.router, CLIENT6, PORT, "end");
+      await peer.waitForOutput(/"received":"end"/, 5_000);
+      assert.doesNotMatch(peer.stdout, /"received":"late"/);
     },
   });
 }

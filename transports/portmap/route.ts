@@ -1,9 +1,12 @@
 /**
- * Which router is in front of this machine? From the kernel's route table, `/proc/net/route`.
+ * Which routers are in front of this machine, for IPv4 and for IPv6? From the kernel's
+ * tables under `/proc/net`.
  * @module
  */
 import { readProcFile } from "../../core/platform/linux/trim.ts";
 import { formatIp, type Ip, maskBytes, parseIp, prefixContains } from "../../core/ip.ts";
+import type { FirewallRoute } from "./events.ts";
+import { parseFirewallRoute } from "./route6.ts";
 
 const UP = 1;
 const GATEWAY = 2;
@@ -41,4 +44,12 @@ export function defaultRoute(): { gateway: Ip; localIp: Ip } | null {
   });
   const localIp = (near ?? own[0])?.address;
   return localIp === undefined ? null : { gateway: found.gateway, localIp };
+}
+
+/** The same for IPv6. */
+export function firewallRoute(): FirewallRoute | null {
+  return parseFirewallRoute(
+    readProcFile("/proc/net/ipv6_route"),
+    readProcFile("/proc/net/if_inet6"),
+  );
 }
