@@ -32,6 +32,26 @@ export function isTrain({ bytes, segment }: Train): boolean {
   return fitsTrain(segment, bytes.length);
 }
 
+/** A datagram below that is short: what does not fill a packet is rarely part of a transfer. */
+export const SHORT_BYTES = 1_200;
+
+/**
+ * A train without the short datagram that ends one of long ones, and that datagram: it may be of
+ * another flow than they, and links treat the two kinds differently.
+ */
+export function splitShort(train: Train): readonly Train[] {
+  const { bytes, segment } = train;
+  const rest = bytes.length % segment;
+  if (segment < SHORT_BYTES || bytes.length < segment || rest === 0 || rest >= SHORT_BYTES) {
+    return [train];
+  }
+  const end = bytes.length - rest;
+  return [
+    { bytes: bytes.subarray(0, end), segment },
+    { bytes: bytes.subarray(end), segment: rest },
+  ];
+}
+
 /** What a link tells its owner. */
 export interface LinkEvents {
   /** Datagrams came from `peer`, which the link has authenticated. */

@@ -10,7 +10,7 @@
 import { mapped, unmapped } from "../dataplane/table.ts";
 import type { PeerId } from "../ids.ts";
 import { type Endpoint, formatEndpoint, parseEndpoint } from "../ip.ts";
-import type { Train } from "../link.ts";
+import { splitShort, type Train } from "../link.ts";
 import { extraSocket, kindOf, type PathAddress, relayingNode } from "../path/address.ts";
 import type { PathEffect, PathEvent } from "../path/agent.ts";
 import { decodePathMessage, encodePathMessage } from "../path/messages.ts";
@@ -161,7 +161,8 @@ export class PathShell {
     const attachment = this.#byId.get(id);
     const peer = attachment && this.#options.idOf(attachment.peer);
     if (!attachment || !peer) return;
-    this.#carrierOf(attachment.address)?.send(attachment.address, peer, train);
+    const { address } = attachment;
+    for (const part of splitShort(train)) this.#carrierOf(address)?.send(address, peer, part);
   }
 
   #carrierOf(address: PathAddress): Carrier | undefined {

@@ -15,6 +15,7 @@
  * whole relay.
  * @module
  */
+import { SHORT_BYTES } from "../../core/link.ts";
 import type { Millis } from "../../core/machine.ts";
 import { Slab } from "./slab.ts";
 
@@ -24,8 +25,6 @@ export const CODEL_TARGET_MS = 20;
 export const CODEL_INTERVAL_MS = 100;
 /** What waited so long is worth nothing to anybody, e.g. when a machine wakes up and reads on. */
 export const MAX_SOJOURN_MS = 1_000;
-/** A datagram below that is short: what does not fill a packet is rarely part of a transfer. */
-const SHORT_BYTES = 1_200;
 /** Most that one source may have in one queue, of short datagrams and of others. */
 export const MAX_FLOW_BYTES = 1 << 20;
 /** Most that one destination may have waiting. */

@@ -129,10 +129,9 @@ worldTest({
 
 const DATAGRAMS_PER_SECOND = 1_000;
 const MAX_STALL_MS = 200;
-const MAX_CROWDED_OUT = 0.05;
 
 worldTest({
-  name: "from relay to direct under load nothing is lost or doubled; TCP never stalls, nor back",
+  name: "from relay to direct and back under load nothing is lost or doubled; TCP never stalls",
   run: async (world) => {
     const [a, b] = await joinPair(world);
     const switches: readonly [string, () => Promise<unknown>][] = [
@@ -151,9 +150,7 @@ worldTest({
       const { longestStallMs } = await bulk.finish();
       const { sent, received, doubled } = await datagrams.finish();
       assert.equal(doubled, 0, `to ${link}`);
-      // What TCP had under way for the faster path is more than the slower one's queue holds.
-      const mayBeLost = link === "relay" ? sent * MAX_CROWDED_OUT : 0;
-      assert.ok(sent - received <= mayBeLost, `to ${link}: ${sent - received} of ${sent} lost`);
+      assert.equal(received, sent, `to ${link}: some were lost`);
       assertWithin(longestStallMs, MAX_STALL_MS, `progress of TCP while going to ${link}`);
     }
   },
@@ -191,7 +188,7 @@ for (const isBlackHole of [false, true]) {
       const { longestStallMs } = await bulk.finish();
       assertWithin(
         longestStallMs,
-        isBlackHole ? 25_000 : 1_000,
+        isBlackHole ? 8_000 : 1_000,
         `progress when links become narrow ${how}`,
       );
     },
