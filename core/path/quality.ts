@@ -12,6 +12,8 @@ const WINDOW = 32;
 /** A ping without an answer for so long counts as lost, at least, and before a first answer. */
 export const LEAST_TIMEOUT_MS = 300;
 const FIRST_TIMEOUT_MS = 1_000;
+/** At most: a path remembers its pings for little longer while there is traffic. */
+const MAX_TIMEOUT_MS = 3_000;
 
 /** What is known of a path's quality; plain data, so that it can be recorded. */
 export interface Quality {
@@ -69,8 +71,8 @@ export function lossOf(quality: Quality): number {
   return count / quality.outcomes;
 }
 
-/** How long an answer may take before the path is doubted: three round trips, at least 300 ms. */
+/** How long an answer may take before the path is doubted: three round trips, 300 ms to 3 s. */
 export function timeoutOf(quality: Quality): Millis {
   if (quality.rttMs === null) return FIRST_TIMEOUT_MS;
-  return Math.max(LEAST_TIMEOUT_MS, 3 * quality.rttMs);
+  return Math.min(MAX_TIMEOUT_MS, Math.max(LEAST_TIMEOUT_MS, 3 * quality.rttMs));
 }
