@@ -73,6 +73,27 @@ Deno.test("one of equal kind must be better for three seconds", () => {
   assert.ok(waited >= 3_000, `${waited}`);
 });
 
+for (const [rttMs, otherMs] of [[1_000, 600], [1_900, 900], [400, 290]] as const) {
+  Deno.test(`time goes on while a rival of ${otherMs} ms owes a fresh answer`, () => {
+    let other: Millis | null = null;
+    const rig = new Rig({ [A]: () => rttMs, [B]: () => other });
+    const untilRival = () => {
+      other = otherMs;
+      while (rig.peer.rival === null && rig.now < 200_000) rig.run(10);
+      assert.ok(rig.peer.rival);
+    };
+    rig.run(5_000);
+    untilRival();
+    // It falls silent before it was better for long enough.
+    other = null;
+    rig.run(20_000);
+    assert.deepEqual(rig.used, [A]);
+    untilRival();
+    rig.run(60_000);
+    assert.deepEqual(rig.used, [A, B]);
+  });
+}
+
 Deno.test("equal paths whose round trips vary are not changed to and fro", () => {
   for (let seed = 1; seed <= 10; seed++) {
     const random = new SeededRandom(seed);
