@@ -214,7 +214,7 @@ export class PeerPaths {
     if (address === this.standby || (isActive && path.probation > 0)) return ACTIVE_PING_MS.current;
     const current = this.current === null ? undefined : this.paths.get(this.current);
     if (isActive && current && this.#rank(path) < this.#rank(current)) return RETURN_PING_MS;
-    return address === this.#best(address)?.address ? table.standby : table.other;
+    return address === this.#best(this.current)?.address ? table.standby : table.other;
   }
 
   /** Decides what to use; returns an effect when that is other than was told. */

@@ -67,6 +67,20 @@ Deno.test("keep() has paths pinged now and then, as if the last traffic were ove
   assert.ok(rig.peer.isActive(rig.now), "what is active stays so");
 });
 
+Deno.test("pings under traffic: 4 a second in use, the best other one each 2 s, others each 5 s", () => {
+  const rig = new Rig({ [A]: () => 20, [B]: () => 20, [RELAY]: () => 40 }).run(20_000);
+  const [before, from] = [rig.pings.length, rig.now];
+  rig.run(60_000);
+  const count = (address: string) =>
+    rig.pings.slice(before).filter(({ path }) => path === address).length;
+  assert.equal(rig.peer.current, A);
+  // Beside those, the MTU is confirmed each 5 s.
+  assert.ok(Math.abs(count(A) - (240 + 12)) <= 3, `${count(A)}`);
+  assert.ok(Math.abs(count(B) - 30) <= 1, `${count(B)}`);
+  assert.ok(Math.abs(count(RELAY) - 12) <= 1, `${count(RELAY)}`);
+  assert.ok(rig.pings[before]!.at >= from);
+});
+
 Deno.test("use tells the packet size that both path and standby carry", () => {
   let isSilent = false;
   const rig = new Rig({ [A]: () => isSilent ? null : 20, [B]: () => 25 }).run(20_000);
