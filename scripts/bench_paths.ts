@@ -1,6 +1,7 @@
 /**
  * What does TCP inside of the tunnel get by each kind of path? Two nodes and a coordinator in
- * namespaces of this machine; each kind in turn is the only one that is allowed.
+ * namespaces of this machine, whose processors they share with the programs that send and receive;
+ * each kind in turn is the only one that is allowed.
  *
  * Usage: deno task bench:paths [--json] [--seconds 5] [--rounds 3]
  * @module
@@ -9,7 +10,8 @@ import { parseArgs } from "node:util";
 import { PATH_KINDS, type PathKind } from "../core/path/address.ts";
 import { removeOwn } from "../tests/e2e/lab/netns.ts";
 import { iperf } from "../tests/e2e/lab/traffic.ts";
-import { setPaths, waitForLink, World } from "../tests/e2e/nat/world.ts";
+import { Mesh } from "../tests/e2e/lab/mesh.ts";
+import { setPaths, waitForLink } from "../tests/e2e/nat/world.ts";
 import { whySkip } from "../tests/skip.ts";
 
 /** What must hold, in Mbit/s. */
@@ -24,8 +26,8 @@ interface Row {
 }
 
 async function measure(seconds: number, rounds: number): Promise<Row[]> {
-  await using world = await World.create({ env: { TUNNELMESH_RELAY: "true" } });
-  const [a, b] = await Promise.all([world.joinPublic("a"), world.joinPublic("b")]);
+  await using mesh = await Mesh.create({ env: { TUNNELMESH_RELAY: "true" } });
+  const [a, b] = [mesh.node("a"), mesh.node("b")];
   const { ip4 } = await b.addresses();
   const samples = new Map<PathKind, number[]>(PATH_KINDS.map((kind) => [kind, []]));
   for (let round = 0; round < rounds; round++) {
