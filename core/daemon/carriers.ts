@@ -117,7 +117,7 @@ export class Carriers {
         memberAt,
         isRelay: (id) => node.meshPeer(id)?.links.relays === true,
         received: paths.inbound.bind(paths),
-      });
+      }, this.#options.readiness);
       paths.addCarrier("node", this.#nodeRelay);
     } catch (error) {
       log("warn", "Cannot use other nodes as relays", { why: errorMessage(error) });
@@ -152,7 +152,7 @@ export class Carriers {
 
   async close(): Promise<void> {
     await Promise.all(this.#links.map((link) => link.close()));
-    await this.#nodeRelay?.close();
+    this.#nodeRelay?.close();
     await this.#sockets.shutdown();
   }
 

@@ -62,8 +62,15 @@ export function udpEndpoint(address: PathAddress): Endpoint | null {
   return extraSocket(address)?.endpoint ?? address;
 }
 
-/** Bytes of IP and UDP headers around a datagram on a path; 0 for links, which have no limit. */
+/** Bytes before each datagram that a node passes on: what it is, and whose. */
+export const NODE_RELAY_HEADER = 9;
+
+/**
+ * Bytes of headers around a datagram on a path: IP and UDP; through a node, those inside of the
+ * session with it. 0 for links, which have no limit.
+ */
 export function headerBytes(address: PathAddress): number {
+  if (kindOf(address) === "node") return 28 + NODE_RELAY_HEADER;
   const endpoint = udpEndpoint(address);
   if (endpoint === null) return 0;
   return parseEndpoint(endpoint)?.ip.includes(":") ? 48 : 28;

@@ -279,7 +279,9 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
   }
 
   #wanted(address: PathAddress): number {
-    return this.#options.mtu + SEAL_BYTES + headerBytes(address);
+    const { mtu } = this.#options;
+    // What a node passes on has to fit into the tunnel to it.
+    return kindOf(address) === "node" ? mtu : mtu + SEAL_BYTES + headerBytes(address);
   }
 
   #link(event: PathEvent & { type: "link" }, now: Millis): void {

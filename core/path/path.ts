@@ -12,7 +12,7 @@
  */
 import type { Millis } from "../machine.ts";
 import { NEVER } from "../machine.ts";
-import { headerBytes, kindOf, type PathAddress } from "./address.ts";
+import { headerBytes, type PathAddress } from "./address.ts";
 import { type MtuSearch, newMtuSearch, probeAnswered, probeLost, probeSent } from "./mtu.ts";
 import { answered, answeredLate, lost, newQuality, type Quality, timeoutOf } from "./quality.ts";
 
@@ -209,7 +209,7 @@ export function ponged(path: Path, number: number, wanted: number, now: Millis):
     path.nextPingAt = now;
     path.quality.losses = path.quality.outcomes = 0;
   }
-  if (kindOf(path.address) === "udp") {
+  if (headerBytes(path.address) > 0) {
     path.mtu ??= newMtuSearch(wanted, now);
     if (ping!.probe !== null) probeAnswered(path.mtu, ping!.probe, now);
   }

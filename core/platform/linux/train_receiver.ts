@@ -4,7 +4,7 @@
  * @module
  */
 import { formatEndpoint, formatIp } from "../../ip.ts";
-import type { Endpoint } from "../../ip.ts";
+import type { Endpoint, Ip } from "../../ip.ts";
 import type { Train } from "../../link.ts";
 import { AF_INET, libc } from "./libc.ts";
 import { IOVEC, MMSGHDR, MSG, MSG_LENGTH, NAME, SOL_UDP, UDP_GRO } from "./messages.ts";
@@ -60,11 +60,17 @@ export class TrainReceiver {
 
   /** Where the `i`-th train came from. */
   source(i: number): Endpoint {
+    const { ip, port } = this.sourceParts(i);
+    return formatEndpoint(ip, port);
+  }
+
+  /** The parts of {@link source}. */
+  sourceParts(i: number): { readonly ip: Ip; readonly port: number } {
     const { view, bytes } = this.#headers;
     const at = nameOffset(i);
     const isIpv4 = view.getUint16(at, true) === AF_INET;
     const ip = isIpv4 ? bytes.subarray(at + 4, at + 8) : unmapped(bytes.subarray(at + 8, at + 24));
-    return formatEndpoint(formatIp(ip), view.getUint16(at + 2));
+    return { ip: formatIp(ip), port: view.getUint16(at + 2) };
   }
 
   /** The size of the datagrams that GRO joined, or 0. */
