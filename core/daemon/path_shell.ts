@@ -10,7 +10,7 @@
 import { mapped, unmapped } from "../dataplane/table.ts";
 import type { PeerId } from "../ids.ts";
 import { type Endpoint, formatEndpoint, parseEndpoint } from "../ip.ts";
-import { splitShort, type Train } from "../link.ts";
+import { SHORT_BYTES, splitShort, type Train } from "../link.ts";
 import { extraSocket, kindOf, type PathAddress, relayingNode } from "../path/address.ts";
 import type { PathEffect, PathEvent } from "../path/agent.ts";
 import { decodePathMessage, encodePathMessage } from "../path/messages.ts";
@@ -18,8 +18,12 @@ import { Attachments } from "../platform/linux/attachments.ts";
 import type { Readiness } from "../platform/linux/readiness.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
 import type { DataPlane } from "./dataplane.ts";
+import { PathDrains } from "./path_drain.ts";
+import { systemRandom } from "./system_random.ts";
 import type { PathDatagram } from "./worker.ts";
 
+/** A marker is long, so that it waits behind long datagrams. */
+const MARKER_BYTES = SHORT_BYTES;
 /** Attachments at once; the one that was made first goes for another one. */
 const MAX_ATTACHMENTS = 1024;
 
@@ -54,6 +58,9 @@ export class PathShell {
   readonly #byPort = new Map<number, Attachment>();
   readonly #byId = new Map<number, Attachment>();
   readonly #carriers = new Map<string, Carrier>();
+  /** The path that the agent chose. */
+  readonly #inUse = new Map<PeerSlot, PathAddress>();
+  readonly #drains: PathDrains;
 
   constructor(options: PathShellOptions) {
     this.#options = options;
@@ -63,6 +70,15 @@ export class PathShell {
       (id, train) => this.#outbound(id, train),
       readiness,
     );
+    this.#drains = new PathDrains({
+      mark: (peer, path, number) => this.#mark(peer, path, number),
+      send: (peer, path, train) => this.#sendTrain(peer, path, train),
+      moved: (peer) => {
+        this.#point(peer);
+        plane.kick();
+      },
+      number: () => systemRandom.uint32(),
+    });
   }
 
   /** Says what carries datagrams: `node` and `socket` name all paths of those, others one each. */
@@ -107,10 +123,9 @@ export class PathShell {
       }
       case "use-path": {
         const { peer, path, standby, mtu } = effect;
-        const endpoint = this.endpointOf(path, peer);
-        if (endpoint) table.setEndpoint(peer, endpoint);
         table.setStandby(peer, standby === null ? null : this.endpointOf(standby, peer));
         table.setMtu(peer, mtu);
+        this.#use(peer, path, effect.drain && standby === null);
         return true;
       }
       case "observed":
@@ -121,6 +136,36 @@ export class PathShell {
       case "want-session":
       case "want-link":
         return false;
+    }
+  }
+
+  #use(peer: PeerSlot, path: PathAddress, drain: boolean): void {
+    const before = this.#inUse.get(peer);
+    if (before === path && this.#drains.isMoving(peer)) return;
+    this.#inUse.set(peer, path);
+    // What is sent by the node's own socket is under way no longer than on the wire.
+    const isQueued = before !== undefined && this.#byKey.has(`${peer} ${before}`);
+    if (drain && isQueued) return this.#drains.begin(peer, before, path);
+    this.#drains.end(peer);
+    this.#point(peer);
+  }
+
+  /** Has the packet workers send where the peer's path leads. */
+  #point(peer: PeerSlot): void {
+    const path = this.#inUse.get(peer);
+    const endpoint = path === undefined ? null : this.endpointOf(path, peer);
+    if (endpoint) this.#options.plane.table.setEndpoint(peer, endpoint);
+  }
+
+  #mark(peer: PeerSlot, path: PathAddress, number: number): void {
+    const marker = encodePathMessage({ type: "ping", number }, MARKER_BYTES);
+    const datagram = this.#options.plane.sealer.seal(peer, marker);
+    if (datagram) this.transmit(path, peer, datagram);
+  }
+
+  #sendTrain(peer: PeerSlot, path: PathAddress, { bytes, segment }: Train): void {
+    for (let at = 0; at < bytes.length; at += segment) {
+      this.transmit(path, peer, bytes.subarray(at, at + segment));
     }
   }
 
@@ -135,6 +180,7 @@ export class PathShell {
     for (const { peer, bytes, ip, port } of datagrams) {
       const message = decodePathMessage(bytes);
       const { from } = this.origin(ip, port);
+      if (message?.type === "pong" && this.#drains.answered(peer, message.number)) continue;
       if (message) this.#options.emit({ type: "message", peer, from, message });
     }
   }
@@ -148,12 +194,15 @@ export class PathShell {
 
   /** Forgets what belongs to a peer. */
   removePeer(peer: PeerSlot): void {
+    this.#drains.end(peer);
+    this.#inUse.delete(peer);
     for (const attachment of [...this.#byId.values()]) {
       if (attachment.peer === peer) this.#detach(attachment);
     }
   }
 
   async close(): Promise<void> {
+    this.#drains.close();
     await this.#attachments.shutdown();
   }
 
@@ -162,6 +211,7 @@ export class PathShell {
     const peer = attachment && this.#options.idOf(attachment.peer);
     if (!attachment || !peer) return;
     const { address } = attachment;
+    if (this.#drains.takes(attachment.peer, address, train)) return;
     for (const part of splitShort(train)) this.#carrierOf(address)?.send(address, peer, part);
   }
 

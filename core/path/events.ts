@@ -72,6 +72,8 @@ export type PathEffect =
     /** Largest packet to seal for the peer, or null where the interface's limit is enough. */
     readonly mtu: number | null;
     readonly why: string;
+    /** Whether the path before works: what is under way there should arrive first. */
+    readonly drain: boolean;
   }
   /** A peer saw this node's socket there. */
   | { readonly type: "observed"; readonly endpoint: Endpoint }

@@ -77,6 +77,8 @@ export type PeerEffect =
     /** Largest packet that may be sealed for it, or null where there is no limit. */
     readonly mtu: number | null;
     readonly why: string;
+    /** Whether the path before works. */
+    readonly drain: boolean;
   };
 
 /** All paths of one peer. Plain data but for its methods; see the module's doc. */
@@ -221,6 +223,7 @@ export class PeerPaths {
   choose(now: Millis): (PeerEffect & { type: "use" }) | null {
     const path = this.current === null ? undefined : this.paths.get(this.current);
     let why = "";
+    let drain = false;
     const best = this.#best(null);
     if (path === undefined || path.state !== "up") {
       this.rival = null;
@@ -231,10 +234,11 @@ export class PeerPaths {
     } else if (best === null || best === path) this.rival = null;
     else if (this.#isBetter(best, path, now)) {
       why = `better than ${path.address}`;
+      drain = true;
       this.#take(best.address);
     }
     this.#doubt(now);
-    return this.#tell(why);
+    return this.#tell(why, drain);
   }
 
   #take(address: PathAddress): void {
@@ -255,7 +259,7 @@ export class PeerPaths {
     this.paths.get(this.standby)!.nextPingAt = now;
   }
 
-  #tell(why: string): (PeerEffect & { type: "use" }) | null {
+  #tell(why: string, drain: boolean): (PeerEffect & { type: "use" }) | null {
     if (this.current === null) return null;
     const limits = [this.current, this.standby].flatMap((address) => {
       const search = address === null ? null : this.paths.get(address)?.mtu;
@@ -265,7 +269,7 @@ export class PeerPaths {
     const text = `${this.current} ${this.standby} ${mtu}`;
     if (text === this.told) return null;
     this.told = text;
-    return { type: "use", path: this.current, standby: this.standby, mtu, why };
+    return { type: "use", path: this.current, standby: this.standby, mtu, why, drain };
   }
 
   /** The best path that works, `except` aside. */

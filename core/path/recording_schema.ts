@@ -107,6 +107,7 @@ const EffectSchema = z.discriminatedUnion("type", [
     standby: Address.nullable(),
     mtu: z.int().nullable(),
     why: Text,
+    drain: z.boolean(),
   }),
   z.strictObject({ type: z.literal("observed"), endpoint: EndpointText }),
   z.strictObject({ type: z.literal("want-link"), peer: Slot }),
