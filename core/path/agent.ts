@@ -207,7 +207,7 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
         }
         return this.#name(state, now);
       case "sockets":
-        return this.#punching.opened(event.sockets, state, now, effects);
+        return this.#punching.opened(event.peer, event.sockets, state, now, effects);
     }
   }
 

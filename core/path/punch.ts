@@ -102,10 +102,18 @@ export class Punch {
     return [{ type: "open-sockets", peer, count: SOCKETS }];
   }
 
-  /** The sockets are there. */
-  opened(sockets: readonly number[], endpoint: Endpoint, now: Millis): PunchEffect[] {
+  /** The sockets for a peer are there. */
+  opened(
+    peer: PeerSlot,
+    sockets: readonly number[],
+    endpoint: Endpoint,
+    now: Millis,
+  ): PunchEffect[] {
     const work = this.state.work;
-    if (work?.role !== "open") return [{ type: "close-sockets", sockets }];
+    // They may come late, when something else goes on.
+    if (work?.role !== "open" || work.peer !== peer || work.sockets.length > 0) {
+      return [{ type: "close-sockets", sockets }];
+    }
     work.sockets = [...sockets];
     work.targets.push(...sockets.map((socket) => socketPath(socket, endpoint)));
     const sendingMs = sockets.length / PER_STEP * STEP_MS;

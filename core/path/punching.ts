@@ -84,9 +84,15 @@ export class Punching {
   }
 
   /** The sockets that were asked for are there. */
-  opened(sockets: readonly number[], state: PeerState, now: Millis, effects: PathEffect[]): void {
+  opened(
+    peer: PeerSlot,
+    sockets: readonly number[],
+    state: PeerState,
+    now: Millis,
+    effects: PathEffect[],
+  ): void {
     const endpoint = state.offered?.nat?.mapped[0];
-    if (endpoint) this.#perform(this.#punch.opened(sockets, endpoint, now), effects);
+    if (endpoint) this.#perform(this.#punch.opened(peer, sockets, endpoint, now), effects);
     else effects.push({ type: "close-sockets", sockets });
   }
 
