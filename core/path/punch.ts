@@ -53,7 +53,6 @@ interface Work {
   readonly targets: PathAddress[];
   sockets: number[];
   at: number;
-  nextAt: Millis;
   tellAt: Millis[];
 }
 
@@ -65,6 +64,8 @@ interface History {
 /** All that a search consists of. */
 export interface PunchState {
   work: Work | null;
+  /** When the next group of packets may go out, for whatever peer. */
+  nextAt: Millis;
   seed: number;
   readonly history: Map<PeerSlot, History>;
 }
@@ -76,13 +77,13 @@ export class Punch {
 
   /** @param seed Any 32 bits but zero. */
   constructor(seed: number) {
-    this.state = { work: null, seed: seed >>> 0 || 1, history: new Map() };
+    this.state = { work: null, nextAt: 0, seed: seed >>> 0 || 1, history: new Map() };
   }
 
   get deadline(): Millis {
     const work = this.state.work;
     if (!work) return NEVER;
-    const next = work.at < work.targets.length ? work.nextAt : work.until;
+    const next = work.at < work.targets.length ? this.state.nextAt : work.until;
     return Math.min(next, work.until, work.tellAt[0] ?? NEVER);
   }
 
@@ -141,12 +142,12 @@ export class Punch {
     const work = this.state.work;
     if (!work) return [];
     const effects: PunchEffect[] = [];
-    if (now >= work.nextAt && work.at < work.targets.length) {
+    if (now >= this.state.nextAt && work.at < work.targets.length) {
       for (const to of work.targets.slice(work.at, work.at + PER_STEP)) {
         effects.push({ type: "punch", peer: work.peer, to });
       }
       work.at += PER_STEP;
-      work.nextAt = now + STEP_MS;
+      this.state.nextAt = now + STEP_MS;
     }
     if (now >= (work.tellAt[0] ?? NEVER)) {
       work.tellAt.shift();
@@ -182,7 +183,8 @@ export class Punch {
     history.notBefore = now + Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** history.attempts++);
     this.state.history.set(peer, history);
     const until = now + duration;
-    this.state.work = { peer, role, until, targets, sockets: [], at: 0, nextAt: now, tellAt: [] };
+    this.state.work = { peer, role, until, targets, sockets: [], at: 0, tellAt: [] };
+    this.state.nextAt = Math.max(now, this.state.nextAt);
   }
 
   /** Marsaglia's xorshift32: chance is not secret here, and a replay must draw the same. */

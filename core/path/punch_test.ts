@@ -192,6 +192,21 @@ Deno.test("a late tick does not make up for what was missed", () => {
   assert.equal(punch.tick(5_050).length, group);
 });
 
+Deno.test("attempts that end at once keep within the budget together", () => {
+  const punch = new Punch(1);
+  const sentAt: Millis[] = [];
+  for (let peer = 0, now = 0; peer < 500; peer++, now += 5) {
+    const effects = peer % 2 === 0
+      ? punch.search(peer, IP, 0, 0, now)
+      : [...punch.open(peer, now), ...punch.opened(peer, NUMBERS, ENDPOINT, now)];
+    sentAt.push(...pingsOf(timed(effects, now)).map(({ at }) => at));
+    punch.end([]);
+  }
+  const most = mostPerSecond(sentAt);
+  assert.ok(most <= BUDGET_PER_SECOND, `${most}`);
+  assert.ok(most > 100, "and use it");
+});
+
 const ACTIONS = fc.array(
   fc.tuple(
     fc.constantFrom("open", "search", "sockets", "win", "end", "tick", "run"),

@@ -195,9 +195,9 @@ const PunchSchema = z.strictObject({
     targets: z.array(Address).max(MAX_LIST),
     sockets: Sockets,
     at: Count,
-    nextAt: Time,
     tellAt: z.array(Time).max(16),
   }).nullable(),
+  nextAt: Time,
   // Of zero only zeros are drawn, and the search for ports would not end.
   seed: Uint32.min(1),
   history: z.map(Slot, z.strictObject({ attempts: Count, notBefore: Time })),
