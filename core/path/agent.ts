@@ -116,16 +116,17 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
     this.#take(event, now, effects);
     const touched = "peer" in event ? event.peer : null;
     const touchesAll = touched === null && event.type !== "tick";
-    this.#deadline = NEVER;
     for (const [peer, state] of this.#peers) {
-      if (touchesAll || peer === touched || now >= state.deadline) {
-        this.#tick(peer, state, now, effects);
-        state.deadline = Math.min(state.paths.deadline(now), state.offerAt);
-      }
-      this.#deadline = Math.min(this.#deadline, state.deadline);
+      if (!touchesAll && peer !== touched && now < state.deadline) continue;
+      this.#tick(peer, state, now, effects);
+      state.deadline = Math.min(state.paths.deadline(now), state.offerAt);
     }
     this.#punching.watch(now, effects);
-    this.#deadline = Math.min(this.#deadline, this.#punching.deadline);
+    this.#deadline = this.#punching.deadline;
+    // Only now: what one peer's tick does may be due for another one.
+    for (const { deadline } of this.#peers.values()) {
+      this.#deadline = Math.min(this.#deadline, deadline);
+    }
     return effects;
   }
 
@@ -254,7 +255,9 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
       const relay = this.#peers.get(peer);
       if (!relay || id === state.id) continue;
       if (relay.paths.hasSession) {
-        if (!relay.paths.isActive(now)) relay.paths.keep(now);
+        if (relay.paths.isActive(now)) continue;
+        relay.paths.keep(now);
+        relay.deadline = Math.min(relay.deadline, relay.paths.deadline(now));
       } else if (now >= relay.wantedAt + WANT_MS) {
         relay.wantedAt = now;
         effects.push({ type: "want-session", peer });
@@ -315,6 +318,7 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
       if (named.has(address) || path.isReflexive || path.state === "up") continue;
       if (paths.current !== address) paths.forget(address);
     }
+    state.deadline = Math.min(state.deadline, paths.deadline(now));
   }
 
   /** Ways through other nodes: those that are reached directly, the nearest first. */

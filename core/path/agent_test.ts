@@ -247,3 +247,23 @@ Deno.test("a peer that is removed is forgotten", () => {
   assert.deepEqual([node.agent.pathsOf(PEER), node.agent.deadline], [null, NEVER]);
   assert.deepEqual(node.message(A, { type: "ping", number: 1 }), []);
 });
+
+Deno.test("a relaying node whose paths were given up is tried anew with the next traffic", () => {
+  const node = new AgentRig().connect(PEER, { [RELAY]: 40 }).connect(OTHER, { [B]: 10 });
+  node.tell({ type: "relay-nodes", nodes: [{ id: IDS[OTHER]!, peer: OTHER }] });
+  node.run(400_000);
+  assert.equal(node.agent.deadline, NEVER);
+  const effects = node.talk(1_000, PEER);
+  assert.ok(sends(effects, "ping").some(({ peer, to }) => peer === OTHER && to === B));
+});
+
+Deno.test("a way through another node is tried as soon as that node is reached", () => {
+  const node = new AgentRig().connect(PEER, { [RELAY]: 40 });
+  node.tell({ type: "relay-nodes", nodes: [{ id: IDS[OTHER]!, peer: OTHER }] });
+  node.run(20_000);
+  node.answering.set(B, 10);
+  node.tell({ type: "candidates", peer: OTHER, endpoints: [B] });
+  node.tell({ type: "session", peer: OTHER, isUp: true });
+  const through = `node:${IDS[OTHER]}`;
+  assert.ok(targets(node.run(20), "ping").includes(through));
+});
