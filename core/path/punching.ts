@@ -30,7 +30,7 @@ interface Found {
 export interface PunchingState {
   readonly punch: PunchState;
   readonly offer: Offer | null;
-  readonly found: Found | null;
+  readonly found: readonly Found[];
 }
 
 /** The node's one search; see the module's doc. */
@@ -40,8 +40,7 @@ export class Punching {
   readonly #number: () => number;
   #offer: Offer | null = null;
   /** Sockets that found a way, some of which are not needed. */
-  #found: { readonly peer: PeerSlot; readonly sockets: readonly number[]; at: Millis } | null =
-    null;
+  #found: readonly Found[] = [];
 
   /** @param number Gives numbers of pings. */
   constructor(seed: number, peers: ReadonlyMap<PeerSlot, PeerState>, number: () => number) {
@@ -62,7 +61,7 @@ export class Punching {
   }
 
   get deadline(): Millis {
-    return Math.min(this.#punch.deadline, this.#found?.at ?? NEVER);
+    return Math.min(this.#punch.deadline, ...this.#found.map(({ at }) => at));
   }
 
   /** Traffic goes to a peer: where nothing simpler will do, begins, if this end is the one to. */
@@ -111,7 +110,7 @@ export class Punching {
 
   /** Goes on with a search, and ends it when it has found a way or does harm. */
   watch(now: Millis, effects: PathEffect[]): void {
-    if (this.#found && now >= this.#found.at) this.#settle(this.#found, now, effects);
+    for (const found of this.#found) if (now >= found.at) this.#settle(found, now, effects);
     const { peer } = this.#punch;
     if (peer === null) return;
     const paths = this.#peers.get(peer)?.paths;
@@ -124,7 +123,9 @@ export class Punching {
     this.#punch.succeeded(peer);
     // Those that heard something: this end does not know which of them the other one uses.
     const heard = [...paths?.paths.keys() ?? []].flatMap((path) => extraSocket(path)?.socket ?? []);
-    if (heard.length > 0) this.#found = { peer, sockets: heard, at: now + SETTLE_MS };
+    if (heard.length > 0) {
+      this.#found = [...this.#found, { peer, sockets: heard, at: now + SETTLE_MS }];
+    }
     this.#perform(this.#punch.end(heard), effects);
   }
 
@@ -140,7 +141,7 @@ export class Punching {
       found.at = now + SETTLE_MS;
       return;
     }
-    this.#found = null;
+    this.#found = this.#found.filter((other) => other !== found);
     const used = new Set([...paths?.paths.values() ?? []].flatMap(({ address, lastHeardAt }) => {
       const isUsed = address === paths!.current || (lastHeardAt ?? -NEVER) > now - HEARD_MS;
       return isUsed ? extraSocket(address)?.socket ?? [] : [];

@@ -174,6 +174,20 @@ Deno.test("a socket that the peer sends to stays open, although this end uses an
   assert.equal(rig.agent.pathsOf(PEER)!.current, socketPath(5, OUTER[PEER]!));
 });
 
+Deno.test("sockets of a way that was found are closed too when another peer's search ends", () => {
+  const rig = relayed();
+  open(rig, PEER);
+  for (const socket of [5, 6]) reach(rig, socket);
+  rig.talk(500);
+  // Nobody talks any more, so nothing shows which of them is used.
+  rig.answering.delete(socketPath(6, OUTER[PEER]!));
+  rig.run(20_000);
+  open(rig, OTHER, 1_000);
+  reach(rig, 1_005, OTHER);
+  rig.talk(1_000, OTHER);
+  assert.deepEqual(closed(rig.talk(60_000, PEER)), [6]);
+});
+
 Deno.test("a search ends when the path in use suffers from it", () => {
   const rig = relayed();
   open(rig, PEER);

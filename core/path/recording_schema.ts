@@ -206,7 +206,7 @@ const PunchSchema = z.strictObject({
 const PunchingSchema = z.strictObject({
   punch: PunchSchema,
   offer: Offer.nullable(),
-  found: z.strictObject({ peer: Slot, sockets: Sockets, at: Time }).nullable(),
+  found: z.array(z.strictObject({ peer: Slot, sockets: Sockets, at: Time })).max(MAX_LIST),
 }) satisfies z.ZodType<PunchingState>;
 
 const StateSchema = z.strictObject({
