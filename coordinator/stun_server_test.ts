@@ -14,11 +14,12 @@ import { answerTo, startStunServer, type StunServer } from "./stun_server.ts";
 const BURST = 200;
 const PER_SECOND = 50;
 /** "A few dozen bytes": what an answer is longer by than its request, at most. */
-const MAX_GROWTH = 60;
+const MAX_GROWTH = 84;
 const ID_AT = 8;
 const UNKNOWN_REQUIRED = 0x0024;
 const UNKNOWN_OPTIONAL = 0x8abc;
 const IPV4 = "127.0.0.1";
+const OTHER_IPV4 = "127.0.0.2";
 const IPV6 = "::1";
 
 const random = new SeededRandom(1);
@@ -34,15 +35,17 @@ class Rig {
   taken = 0;
 
   constructor(
-    { listen = IPV4, host = IPV4, ports = [0, 0] }: {
+    { listen = IPV4, host = IPV4, otherAddress = null, ports = [0, 0] }: {
       listen?: string;
       host?: string;
+      otherAddress?: string | null;
       ports?: number[];
     } = {},
   ) {
     this.#host = host;
     this.server = startStunServer({
       hostname: listen,
+      otherAddress,
       ports,
       clock: () => {
         this.taken++;
@@ -68,10 +71,11 @@ class Rig {
     while (this.taken === taken) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
-  /** The next answer, and from which port. */
+  /** The next answer, and from where. */
   async receive() {
     const [bytes, from] = await this.#client.receive();
-    return { bytes, message: decodeMessage(bytes), port: (from as Deno.NetAddr).port };
+    const { hostname, port } = from as Deno.NetAddr;
+    return { bytes, message: decodeMessage(bytes), hostname, port };
   }
 
   /** Sends a plain request; the next answer must be to it. */
@@ -154,6 +158,30 @@ Deno.test("who wishes it is answered from the other port, from which he was not 
     assert.equal(answer.port, from);
     assert.equal(answer.message?.mapped, `${IPV4}:${rig.port}`);
     assert.equal(toHex(answer.message.transactionId), idOf(bytes));
+  }
+});
+
+Deno.test("with a second address an answer tells of it, and comes from there when asked to", async () => {
+  await using rig = new Rig({ otherAddress: OTHER_IPV4 });
+  const [first, second] = rig.server.ports as [number, number];
+  for (const [to, other] of [[first, second], [second, first]] as const) {
+    const seen = await rig.ask(to);
+    assert.equal(seen.message?.other, `${OTHER_IPV4}:${other}`);
+    await rig.send(request({ changeIp: true, changePort: true }), to);
+    const answer = await rig.receive();
+    assert.deepEqual([answer.hostname, answer.port], [OTHER_IPV4, other]);
+    assert.equal(answer.message?.mapped, `${IPV4}:${rig.port}`);
+  }
+  // Another address with the same port is more than a NAT's filter needs to be known by.
+  await rig.sendInVain(request({ changeIp: true }));
+});
+
+Deno.test("the second address answers too, on the same ports", async () => {
+  await using rig = new Rig({ host: OTHER_IPV4, otherAddress: OTHER_IPV4 });
+  for (const port of rig.server.ports) {
+    const answer = await rig.ask(port);
+    assert.deepEqual([answer.hostname, answer.port], [OTHER_IPV4, port]);
+    assert.equal(answer.message?.other, null);
   }
 });
 
@@ -244,11 +272,12 @@ Deno.test("answerTo() outlives any bytes, and answers with little more than it w
   );
   fc.assert(
     fc.property(anyRequest, fc.boolean(), (bytes, hasOther) => {
-      const answer = answerTo(bytes, FROM, hasOther);
+      const other = hasOther ? "[2001:db8::2]:3479" : null;
+      const answer = answerTo(bytes, FROM, { hasOtherPort: hasOther, other });
       if (answer === null) return;
       const growth = answer.bytes.length - bytes.length;
       assert.ok(growth <= MAX_GROWTH, `${growth} bytes`);
-      assert.ok(hasOther || !answer.fromOther);
+      assert.ok(hasOther || answer.by === "same");
       const message = decodeMessage(answer.bytes);
       assert.ok(message?.class === "success" || message?.class === "error");
       assert.equal(toHex(message.transactionId), idOf(bytes));
@@ -257,6 +286,7 @@ Deno.test("answerTo() outlives any bytes, and answers with little more than it w
   );
 });
 
+const NO_OTHERS = { hasOtherPort: false, other: null };
 const SOURCES: [hostname: string, mapped: string | null][] = [
   ["192.0.2.1", "192.0.2.1:7"],
   ["::ffff:192.0.2.1", "192.0.2.1:7"],
@@ -265,7 +295,7 @@ const SOURCES: [hostname: string, mapped: string | null][] = [
 ];
 for (const [hostname, mapped] of SOURCES) {
   Deno.test(`answerTo() tells ${hostname} that it is ${mapped}`, () => {
-    const answer = answerTo(request(), { hostname, port: 7 }, true);
+    const answer = answerTo(request(), { hostname, port: 7 }, NO_OTHERS);
     assert.equal(answer && decodeMessage(answer.bytes)!.mapped, mapped);
   });
 }

@@ -7,7 +7,7 @@ import type { Offer } from "../path/messages.ts";
 import { KEEPALIVE_MS } from "../path/nat_discovery.ts";
 import { SeededRandom } from "../random.ts";
 import { decodeMessage, encodeSuccess } from "../stun/message.ts";
-import type { PortMapReport } from "./api_types.ts";
+import type { PinholeReport, PortMapReport } from "./api_types.ts";
 import { type PortMapper, Reachability } from "./reachability.ts";
 
 const PORT = 51_820;
@@ -127,6 +127,14 @@ class FakeMapper implements PortMapper {
     state: "searching",
     protocol: null,
     external: null,
+    gateway: null,
+    lastError: null,
+    tried: [],
+  };
+  pinhole: PinholeReport = {
+    state: "none",
+    protocol: null,
+    endpoint: null,
     gateway: null,
     lastError: null,
     tried: [],

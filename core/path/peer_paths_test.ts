@@ -15,7 +15,14 @@ Deno.test("the first path that works is taken, whatever its kind", () => {
   const [use] = rig.uses;
   const { at: _at, ...effect } = use!;
   const why = "first path that works";
-  assert.deepEqual(effect, { type: "use", path: RELAY, standby: null, mtu: null, why, drain: false });
+  assert.deepEqual(effect, {
+    type: "use",
+    path: RELAY,
+    standby: null,
+    mtu: null,
+    why,
+    drain: false,
+  });
 });
 
 Deno.test("a direct path replaces the relay with its second answer", () => {
