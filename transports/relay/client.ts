@@ -6,6 +6,7 @@ import type { Buffer } from "node:buffer";
 import type { ClientRequestArgs } from "node:http";
 import type { RequestOptions } from "node:https";
 import type net from "node:net";
+import type { Duplex } from "node:stream";
 import type { ConnectionOptions } from "node:tls";
 // @ts-types="@types/ws"
 import { type ClientOptions, WebSocket } from "ws";
@@ -45,6 +46,8 @@ interface Attempt {
   readonly id: SocketId;
   /** Null while the proxy has not answered. */
   ws: WebSocket | null;
+  /** What the WebSocket runs over, once that is known. */
+  raw: Duplex | null;
   /** Gives the proxy up. */
   readonly aborter: AbortController;
   /** Cost of the frames that the socket has not written yet. */
@@ -114,6 +117,7 @@ export class RelayLink implements Link {
   #pump(): void {
     const attempt = this.#attempt;
     if (!attempt?.ws) return;
+    this.#cork(attempt);
     while (attempt.unwritten < WINDOW_BYTES) {
       const frame = this.#queue.pop(this.#options.clock());
       if (!frame) return;
@@ -124,6 +128,13 @@ export class RelayLink implements Link {
         if (attempt === this.#attempt) this.#pump();
       });
     }
+  }
+
+  /** Many frames of one turn go out in one write. */
+  #cork({ raw }: Attempt): void {
+    if (!raw || raw.writableCorked > 0) return;
+    raw.cork();
+    queueMicrotask(() => raw.uncork());
   }
 
   reconnect(): void {
@@ -179,7 +190,13 @@ export class RelayLink implements Link {
   }
 
   #connect(id: SocketId): void {
-    const attempt: Attempt = { id, ws: null, aborter: new AbortController(), unwritten: 0 };
+    const attempt: Attempt = {
+      id,
+      ws: null,
+      raw: null,
+      aborter: new AbortController(),
+      unwritten: 0,
+    };
     this.#attempt = attempt;
     this.#queue.clear();
     const ended = this.#proxy ? this.#tunnel(attempt, this.#proxy) : this.#converse(attempt, null);
@@ -206,6 +223,7 @@ export class RelayLink implements Link {
     const { id } = attempt;
     const ws = attempt.ws = new WebSocket(this.#url, this.#socketOptions(socket));
     let why = "the connection was closed";
+    ws.on("upgrade", ({ socket }) => attempt.raw = socket);
     ws.on("open", () => this.#handle({ type: "open", socket: id }));
     ws.on("message", (data, isBinary) => {
       if (isBinary) this.#handle({ type: "frame", socket: id, frame: plainBytes(data as Buffer) });
