@@ -44,10 +44,11 @@ interface Responder {
 export function startStunServer(options: StunServerOptions): StunServer {
   const { hostname, otherAddress, ports, clock, log } = options;
   const limiter = new RateLimiter(REQUEST_LIMIT);
-  const first = openAll(hostname, ports, log);
-  const second = otherAddress === null
-    ? []
-    : openAll(otherAddress, first.map(({ address }) => address.port), log);
+  // Both may have a port where the first address is all of them; without, one that is taken shows.
+  const open = { reuseAddress: otherAddress !== null, log };
+  const first = openAll(hostname, ports, open);
+  const taken = first.map(({ address }) => address.port);
+  const second = otherAddress === null ? [] : openAll(otherAddress, taken, open);
   const serveAll = (own: readonly Responder[], others: readonly Responder[]) =>
     own.map(({ socket }, i) => {
       const atPort = own[1 - i] ?? null;
@@ -72,10 +73,14 @@ export function startStunServer(options: StunServerOptions): StunServer {
   };
 }
 
-function openAll(hostname: string, ports: readonly number[], log: Log): Responder[] {
+function openAll(
+  hostname: string,
+  ports: readonly number[],
+  { reuseAddress, log }: { readonly reuseAddress: boolean; readonly log: Log },
+): Responder[] {
   return ports.flatMap((port) => {
     try {
-      const socket = Deno.listenDatagram({ transport: "udp", hostname, port });
+      const socket = Deno.listenDatagram({ transport: "udp", hostname, port, reuseAddress });
       return [{ socket, address: socket.addr as Deno.NetAddr }];
     } catch (error) {
       log("warn", "Cannot answer STUN", { address: hostname, port, why: errorMessage(error) });

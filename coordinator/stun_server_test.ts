@@ -185,6 +185,20 @@ Deno.test("the second address answers too, on the same ports", async () => {
   }
 });
 
+Deno.test({
+  name: "a second address answers beside a server that listens on all of them",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using rig = new Rig({ listen: "0.0.0.0", otherAddress: OTHER_IPV4 });
+    const [first, second] = rig.server.ports;
+    assert.deepEqual(rig.warnings, []);
+    assert.equal((await rig.ask(first)).message?.other, `${OTHER_IPV4}:${second}`);
+    await rig.send(request({ changeIp: true, changePort: true }), first);
+    const answer = await rig.receive();
+    assert.deepEqual([answer.hostname, answer.port], [OTHER_IPV4, second]);
+  },
+});
+
 const SILENT: [name: string, ports: number[], datagram: () => Uint8Array][] = [
   ["no bytes", [0, 0], () => new Uint8Array(0)],
   ["text", [0, 0], () => new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],
@@ -246,7 +260,13 @@ Deno.test("garbage counts too: who sends much of it gets no answers", async () =
 });
 
 Deno.test("a port that is taken is done without, and told of", async () => {
-  const taken = Deno.listenDatagram({ transport: "udp", hostname: IPV4, port: 0 });
+  const taken = Deno.listenDatagram({
+    transport: "udp",
+    hostname: IPV4,
+    port: 0,
+    // As another coordinator may have it.
+    reuseAddress: true,
+  });
   const { port } = taken.addr as Deno.NetAddr;
   try {
     await using rig = new Rig({ ports: [port, 0] });
