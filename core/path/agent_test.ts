@@ -118,8 +118,8 @@ Deno.test("a link that ends is left at once, and used again when it is back", ()
   assert.equal(node.agent.pathsOf(PEER)!.current, "ssh");
   const [use] = node.link("ssh", false, null, "reset by peer")
     .filter(({ type }) => type === "use-path");
-  const expected = { type: "use-path", peer: PEER, path: RELAY, standby: null, mtu: null };
-  assert.deepEqual(use, { ...expected, why: "reset by peer" });
+  const told = { peer: PEER, path: RELAY, standby: null, mtu: null, drain: false };
+  assert.deepEqual(use, { type: "use-path", ...told, why: "reset by peer" });
   assert.deepEqual(targets(node.link("ssh", true), "ping"), ["ssh"]);
   node.talk(10_000);
   assert.equal(node.agent.pathsOf(PEER)!.current, "ssh");
