@@ -50,6 +50,30 @@ Deno.test("the relay dies under two nodes that have nothing else: the other take
   }, { relays: 2 });
 });
 
+Deno.test("a relay that stalls is left for another one <= 2 s", () => {
+  each(["udp-blocked", "only-443"], (pair) => {
+    const used = pair.pathOf(pair.a, pair.b);
+    const relay = pair.relays.find(({ name }) => used?.includes(name))!;
+    const ms = pair.outage(() => relay.isStalled = true);
+    assert.ok(ms <= 2_000, `${ms} ms without traffic`);
+    pair.talk(2_000);
+    assert.notEqual(pair.pathOf(pair.a, pair.b), used);
+  }, { relays: 2 });
+});
+
+Deno.test("30 % loss on the way to the only relay: nothing is left hanging, all recovers", () => {
+  each(["udp-blocked", "only-443"], (pair) => {
+    const [relay] = pair.relays;
+    relay!.loss = 0.3;
+    pair.talk(15_000);
+    relay!.loss = 0;
+    // What TCP owes by then arrives first.
+    pair.talk(5_000);
+    assert.equal(pair.talk(5_000), 0);
+    assert.equal(pair.kindOf(pair.a, pair.b), "relay");
+  }, { seeds: 3 });
+});
+
 const CHANGES: [name: string, kinds: [string, string], act: (pair: NatPair) => void][] = [
   ["one side roams", ["public", "port-restricted"], ({ a }) => a.roam("192.0.2.77")],
   ["both sides roam", ["public", "public"], ({ a, b }) => {

@@ -31,10 +31,12 @@ export interface RelayOptions {
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Bytes that wait for their turn on a limited connection before more are refused. */
 const MAX_QUEUED_BYTES = 1_000_000;
+/** What TCP waits before it sends a segment again, each time while others follow it (RFC 8985). */
+const RETRANSMIT_MS = 200;
 /** Pause of a link between its dials. */
 const RECONNECT_MS = 1_000;
 
-/** One direction of a connection: in order, without loss. */
+/** One direction of a connection: in order, and late where segments are lost. */
 class Pipe {
   readonly #world: World;
   #lineFreeAt: Millis = 0;
@@ -72,6 +74,10 @@ export class SimRelay {
   readonly port: number;
   latency: readonly [low: Millis, high: Millis];
   bytesPerSecond: number;
+  /** Probability that a segment is lost on its way, which TCP makes a delay. */
+  loss = 0;
+  /** Whether connections stay open and carry nothing. */
+  isStalled = false;
   /** Trains that were passed on. */
   relayed = 0;
   readonly #world: World;
@@ -190,6 +196,12 @@ export class SimRelay {
     return this.#world.between(low + siteLow, high + siteHigh);
   }
 
+  #retransmission(): Millis {
+    let delay = 0;
+    while (this.loss > 0 && this.#world.chance(this.loss)) delay += RETRANSMIT_MS;
+    return delay;
+  }
+
   #toRelay(connection: Connection, bytes: number, act: () => void): boolean {
     return this.#pass(connection, connection.up, bytes, act);
   }
@@ -199,8 +211,9 @@ export class SimRelay {
   }
 
   #pass(connection: Connection, pipe: Pipe, bytes: number, act: () => void): boolean {
-    return pipe.send(bytes, this.#draw(connection), this.bytesPerSecond, () => {
-      if (connection.state === "closed") return;
+    const latency = this.#draw(connection) + this.#retransmission();
+    return pipe.send(bytes, latency, this.bytesPerSecond, () => {
+      if (connection.state === "closed" || this.isStalled) return;
       if (this.#isAllowed(connection)) act();
       else this.#ended(connection, "connection timed out");
     });
