@@ -76,6 +76,7 @@ export class PortMapping implements Machine<PortMapEvent, PortMapEffect> {
   readonly #random: Random;
   #network: { gateway: Ip; localIp: Ip; port: number } | null = null;
   #requests: Request[] = [];
+  /** Kept as long as the network: a router refuses to renew under another (RFC 6887 section 11.3). */
   #nonce: Uint8Array = new Uint8Array(PCP_NONCE);
   #pmpExternal: Ip | null = null;
   #pmpMapped: (PmpAnswer & { type: "mapped" }) | null = null;
@@ -114,11 +115,7 @@ export class PortMapping implements Machine<PortMapEvent, PortMapEffect> {
     const before = JSON.stringify(this.#report);
     switch (event.type) {
       case "start":
-        this.#nonce = this.#random.bytes(PCP_NONCE);
-        this.#epoch = null;
-        this.#network = event.gateway === null ? null : { ...event, gateway: event.gateway };
-        if (this.#network) this.#search(now, effects);
-        else this.#report = { ...NOTHING, lastError: "there is no default gateway" };
+        this.#start(event, now, effects);
         break;
       case "datagram":
         this.#receive(event.from, event.bytes, now, effects);
@@ -135,6 +132,18 @@ export class PortMapping implements Machine<PortMapEvent, PortMapEffect> {
     this.#expire(now, effects);
     if (JSON.stringify(this.#report) !== before) effects.push({ type: "changed" });
     return effects;
+  }
+
+  #start(event: PortMapEvent & { type: "start" }, now: Millis, effects: PortMapEffect[]): void {
+    const { gateway, localIp, port } = event;
+    const before = this.#network;
+    const isSame = before?.gateway === gateway && before.localIp === localIp &&
+      before.port === port;
+    if (!isSame) this.#nonce = this.#random.bytes(PCP_NONCE);
+    this.#epoch = null;
+    this.#network = gateway === null ? null : { gateway, localIp, port };
+    if (this.#network) this.#search(now, effects);
+    else this.#report = { ...NOTHING, lastError: "there is no default gateway" };
   }
 
   #search(now: Millis, effects: PortMapEffect[]): void {

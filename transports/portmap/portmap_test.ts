@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { toHex } from "../../core/bytes.ts";
 import { SeededRandom } from "../../core/random.ts";
+import type { PortMapEvent } from "./events.ts";
 import { PortMapping } from "./machine.ts";
 import { decodePmp, encodePcpMap, encodePmpAddress, encodePmpMap } from "./pmp.ts";
 import { parseRoutes } from "./route.ts";
@@ -86,6 +88,20 @@ Deno.test("PortMapping gives up within four seconds and tries again after five m
   assert.equal(machine.report.state, "failed");
   run(machine, new PmpRouter(), 4_100, 320_000);
   assert.equal(machine.report.state, "mapped");
+});
+
+Deno.test("PortMapping renews under the same nonce while the network is the same", () => {
+  const machine = new PortMapping({ random: new SeededRandom(1) });
+  const nonceAfter = (event: PortMapEvent) =>
+    machine.handle(event, 0).flatMap((effect) => {
+      // A MAP request of PCP: version 2, 24 bytes of header, then the nonce (RFC 6887 section 11.1).
+      const isPcp = effect.type === "transmit" && effect.bytes[0] === 2;
+      return isPcp ? [toHex(effect.bytes.subarray(24, 36))] : [];
+    })[0];
+  const nonce = nonceAfter(START);
+  assert.ok(nonce);
+  assert.equal(nonceAfter(START), nonce);
+  assert.notEqual(nonceAfter({ ...START, localIp: "192.168.1.8" }), nonce);
 });
 
 Deno.test("PortMapping believes the gateway alone", () => {
