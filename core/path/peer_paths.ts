@@ -228,7 +228,8 @@ export class PeerPaths {
     if (path === undefined || path.state !== "up") {
       this.rival = null;
       if (best && best !== path) {
-        why = path === undefined ? "first path that works" : path.lastError ?? "the path failed";
+        const isNew = path === undefined || path.state === "trying";
+        why = isNew ? "first path that works" : path.lastError ?? "the path failed";
         this.#take(best.address);
       }
     } else if (best === null || best === path) this.rival = null;

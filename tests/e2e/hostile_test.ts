@@ -57,9 +57,15 @@ meshTest({
     assert.ok(sent >= 90_000, `${sent} sent`);
     const after = await a.mustStatus();
     assert.deepEqual(
-      after.peers.map((peer) => [peer.name, peer.endpoint, peer.session]),
-      peers.map((peer) => [peer.name, peer.endpoint, peer.session]),
+      after.peers.map((peer) => [peer.name, peer.session]),
+      peers.map((peer) => [peer.name, peer.session]),
     );
+    for (const { name, endpoint } of after.peers) {
+      const { ip4, ip6 } = mesh.node(name).host;
+      // Which of its own addresses is better may have changed meanwhile.
+      const isOwn = endpoint?.startsWith(`${ip4}:`) || endpoint?.startsWith(`[${ip6}]:`);
+      assert.ok(isOwn, `${name} is reached at ${endpoint}`);
+    }
     const dropped = Object.values(after.drops).reduce((sum, count) => sum + count, 0);
     assert.ok(dropped > 1_000, `counted drops: ${JSON.stringify(after.drops)}`);
     assert.ok((await a.residentBytes()) - before < MOST_GROWTH_BYTES);
