@@ -75,11 +75,16 @@ export type NodeFacts = Omit<NodeRecord, "id" | "identity" | "wireguardKey">;
 
 /**
  * Signs `payload` (made JSON text here) as a record of `kind`.
- * @throws {RangeError} when the text is longer than {@link MAX_PAYLOAD_LENGTH}.
+ * @throws {RangeError} when the text is longer than `maxLength`.
  */
-export function signRecord(identity: Identity, kind: string, payload: unknown): SignedRecord {
+export function signRecord(
+  identity: Identity,
+  kind: string,
+  payload: unknown,
+  maxLength = MAX_PAYLOAD_LENGTH,
+): SignedRecord {
   const text = JSON.stringify(payload);
-  if (text.length > MAX_PAYLOAD_LENGTH) {
+  if (text.length > maxLength) {
     throw new RangeError(`Cannot sign record: payload has ${text.length} characters`);
   }
   return {
@@ -108,10 +113,15 @@ export function signNodeRecord(identity: Identity, record: NodeFacts | NodeRecor
 /**
  * Checks shape and signature of a record of `kind` from anyone, and returns its payload, parsed as
  * JSON but not otherwise judged.
+ * @param schema Other bounds than those of {@link SignedRecord}.
  * @throws {MeshError} "record-invalid"
  */
-export function verifyRecord(signed: unknown, kind: string): { signer: string; payload: unknown } {
-  const shape = SignedRecord.safeParse(signed);
+export function verifyRecord(
+  signed: unknown,
+  kind: string,
+  schema: z.ZodType<SignedRecord> = SignedRecord,
+): { signer: string; payload: unknown } {
+  const shape = schema.safeParse(signed);
   if (!shape.success) throw invalid(z.prettifyError(shape.error));
   const { signer, payload, signature } = shape.data;
   if (shape.data.kind !== kind) throw invalid(`kind is "${shape.data.kind}", not "${kind}"`);
