@@ -125,6 +125,8 @@ export function verifyRecord(
   if (!shape.success) throw invalid(z.prettifyError(shape.error));
   const { signer, payload, signature } = shape.data;
   if (shape.data.kind !== kind) throw invalid(`kind is "${shape.data.kind}", not "${kind}"`);
+  // Half a surrogate pair has no UTF-8: it would be signed as U+FFFD and could stand in for that.
+  if (!payload.isWellFormed()) throw invalid("payload is no Unicode text");
   const key = fromBase64Url(signer);
   if (!verify(key, signedBytes(kind, payload), fromBase64Url(signature))) {
     throw invalid("signature does not match");

@@ -110,3 +110,10 @@ Deno.test("verifyRecord() refuses a record signed under another kind", () => {
 Deno.test("signRecord() refuses a payload that no verifier would take", () => {
   assert.throws(() => signRecord(ALICE, "big", "x".repeat(20_000)), RangeError);
 });
+
+Deno.test("verifyRecord() refuses a text that only looks like the signed one in UTF-8", () => {
+  const signed = signRecord(ALICE, "policy", "odd \ufffd sign");
+  verifyRecord(signed, "policy");
+  const altered = { ...signed, payload: signed.payload.replace("\ufffd", "\ud800") };
+  assert.throws(() => verifyRecord(altered, "policy"), { code: "record-invalid" });
+});
