@@ -17,8 +17,11 @@
  * - **a coordinator**, with its identity key: tokens are then its own bookkeeping, and it can admit
  *   strangers, but only so many, only for that user or those tags, and in sight of everyone.
  *
- * Either way every node checks the limits itself. A key that was revoked comes back by an admin
- * only: otherwise a token that is still good would undo a revocation.
+ * Either way every node checks the limits itself. One limit is softer than it looks: when an
+ * admission was made is its signer's word, bounded by the last entry of an admin. A coordinator that
+ * helps the holder of an expired token can date their admission back to then; withdrawing a token
+ * ends it for certain. A node that was revoked comes back by an admin only: otherwise a token that
+ * is still good would undo the revocation.
  * @module
  */
 import { fromBase64Url } from "../bytes.ts";

@@ -196,9 +196,9 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
   }
 
   #head(source: Source, signed: SignedRecord, effects: SyncEffect[]): void {
+    if (!this.#isKnown(signed.signer)) return;
     const head = verifyHead(signed, this.#log.meshId);
     if (head.signer === source.key) source.head = head;
-    if (!this.#isKnown(head.signer)) return;
     const kept = this.#heads.get(head.signer) ?? [];
     const isOld = kept.some(({ seq, hash, at }) =>
       seq === head.seq && hash === head.hash && at >= head.at
