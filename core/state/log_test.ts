@@ -3,8 +3,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { type Body, policyHash } from "./bodies.ts";
-import { signEntry } from "./entry.ts";
+import { type Body, hashText, policyHash } from "./bodies.ts";
+import { signEntry, verifyEntry } from "./entry.ts";
 import {
   actor,
   admitBody,
@@ -16,7 +16,14 @@ import {
   START,
 } from "./fake_mesh.ts";
 import { draftGenesis, fold, MAX_CLOCK_SKEW_MS, MeshLog } from "./log.ts";
-import { bindingsOf, hashState, nodesOf, subjectsOfNode, subjectsOfUser } from "./state.ts";
+import {
+  bindingsOf,
+  encodeState,
+  hashState,
+  nodesOf,
+  subjectsOfNode,
+  subjectsOfUser,
+} from "./state.ts";
 
 const ANNA = actor(1);
 const BEN = actor(2);
@@ -336,4 +343,57 @@ Deno.test("resume() refuses a snapshot with any part exchanged", () => {
     assert.throws(() => MeshLog.resume(bundle as typeof good, meshId), { code }, name);
   }
   assert.throws(() => MeshLog.resume(good, "1".repeat(32)), { code: "entry-foreign" });
+});
+
+Deno.test("resume() checks hash, chain and admins each for itself", () => {
+  const mesh = furnished();
+  const { meshId } = mesh.log;
+  // Ben is no admin for a while: the short chain ends with the same admins as the long one.
+  mesh.say(ANNA, { type: "admin-remove", user: BEN.peerId });
+  mesh.say(ANNA, { type: "admin-add", user: BEN.peerId, key: keyOf(BEN) });
+  mesh.snapshot(BEN, hashState(mesh.log.state));
+  const good = mesh.log.bundle!;
+  MeshLog.resume(good, meshId);
+  const { state } = mesh.log;
+  const poorer = encodeState({ ...state, groups: new Map() });
+  const carl = { ...state.users.get(CARL.peerId)!, isAdmin: true };
+  const usurped = { ...state, users: new Map(state.users).set(CARL.peerId, carl) };
+  const lie = signEntry(BEN, {
+    ...JSON.parse(good.snapshot.payload),
+    body: { type: "snapshot", stateHash: hashState(usurped) },
+  });
+  const cases: Record<string, typeof good> = {
+    "another state with the same admins": { ...good, state: poorer },
+    "a chain too short with the same admins": { ...good, admins: good.admins.slice(0, 2) },
+    "an admin's lie about who is one": { ...good, snapshot: lie, state: encodeState(usurped) },
+  };
+  for (const [name, bundle] of Object.entries(cases)) {
+    assert.throws(() => MeshLog.resume(bundle, meshId), { code: "snapshot-invalid" }, name);
+  }
+});
+
+Deno.test("resume() refuses a chain in which a stranger makes themselves an admin", () => {
+  const mesh = furnished();
+  const { meshId, state } = mesh.log;
+  const mallory = actor(66);
+  const add: Body = { type: "admin-add", user: mallory.peerId, key: keyOf(mallory) };
+  const rotate = rotateBody(meshId, ANNA.peerId, mallory, false);
+  const usurpations = [[mallory, add], [CARL, add], [mallory, rotate], [ANNA, rotate]] as const;
+  mesh.snapshot(ANNA, hashState(state));
+  const bundle = mesh.log.bundle!;
+  for (const [by, body] of usurpations) {
+    const forged = mesh.draft(by, body);
+    const { hash, entry } = verifyEntry(forged);
+    const user = { ...state.users.get(ANNA.peerId)!, id: mallory.peerId, key: keyOf(mallory) };
+    const text = encodeState({ ...state, users: new Map(state.users).set(mallory.peerId, user) });
+    const snapshot = signEntry(mallory, {
+      ...entry,
+      seq: entry.seq + 1,
+      previous: hash,
+      admins: hash,
+      body: { type: "snapshot", stateHash: hashText(text) },
+    });
+    const lie = { admins: [...bundle.admins, forged], snapshot, state: text };
+    assert.throws(() => MeshLog.resume(lie, meshId), { code: "entry-forbidden" });
+  }
 });
