@@ -1,0 +1,238 @@
+/**
+ * Rules into flat tables, so that a thousand of them cost about as much as ten.
+ *
+ * Peers that the same rules name are one class, and so are destinations that the same rules name.
+ * Each pair of classes has a block: for TCP and UDP the intervals of ports in which one decision
+ * holds, for other packets the decision itself. Pairs that the same rules are about share a block.
+ * Decisions are made here, once for all ports; a look-up is two loads, a search among networks, and
+ * a binary search among ports.
+ *
+ * ```
+ * header   generation | rules | slots | peer classes | classes at | pairs at | networks at
+ * classes  the class of each peer slot
+ * pairs    destination classes x peer classes: where the block is
+ * block    TCP intervals at | UDP intervals at | ICMP | other | answers
+ * list     count | first ports, ascending from 0 | decisions
+ * networks a route table (`route/lpm.ts`): destination -> class; this node itself is class 0
+ * ```
+ *
+ * A decision is 0 when no rule matches, `i + 1` when rule `i` allows, `-(i + 1)` when it denies. Of
+ * several rules that could decide the first one is named. Offsets count from the table's start, so
+ * that it can be copied into memory that threads share.
+ * @module
+ */
+import type { PeerId } from "../ids.ts";
+import { formatPrefix, maskBytes, type Prefix } from "../ip.ts";
+import { buildRouteTable, type Route, routeTableWords } from "../route/lpm.ts";
+import { intervals } from "./intervals.ts";
+import { type PeerClasses, peerClasses } from "./peer_classes.ts";
+import type { FilterRule, Protocol } from "./rules.ts";
+
+/** Word offsets in the header. */
+export const HEADER = {
+  generation: 0,
+  rules: 1,
+  slots: 2,
+  peerClasses: 3,
+  classesAt: 4,
+  pairsAt: 5,
+  networksAt: 6,
+  words: 7,
+} as const;
+
+/** Word offsets in a block. */
+export const BLOCK = { tcp: 0, udp: 1, icmp: 2, other: 3, answers: 4, words: 5 } as const;
+
+/** Quarter of a gigabyte of rules is a mistake or an attack. */
+const MAX_WORDS = 1 << 26;
+
+/** Whom the rules are about. */
+export interface FilterSubjects {
+  /** Peer slots of members; nothing from other slots is allowed. */
+  readonly peers: ReadonlyMap<number, PeerId>;
+  /** This node's own addresses; rules without `destinations` are about packets to them alone. */
+  readonly own: readonly Prefix[];
+}
+
+/**
+ * Compiles `rules` into the words of a table.
+ *
+ * @param generation Above 0 and another one than that of the last tables.
+ * @throws {RangeError} when the tables would be too large.
+ */
+export function compileFilter(
+  rules: readonly FilterRule[],
+  subjects: FilterSubjects,
+  generation: number,
+): Int32Array<ArrayBuffer> {
+  const classes = peerClasses(rules, subjects.peers);
+  const destinations = destinationClasses(rules, subjects.own);
+  const writer = new BlockWriter(rules);
+  const classesAt = HEADER.words;
+  const pairsAt = classesAt + classes.ofSlot.length;
+  const pairs = destinations.rules.length * classes.count;
+  const networksAt = pairsAt + pairs;
+  const blocksAt = networksAt + routeTableWords(destinations.routes.length);
+  if (blocksAt > MAX_WORDS) throw tooLarge();
+
+  const blocks = new Int32Array(pairs);
+  destinations.rules.forEach((about, destination) =>
+    writePairs(blocks, destination * classes.count, about, classes, writer)
+  );
+  const words = new Int32Array(blocksAt + writer.words.length);
+  words[HEADER.generation] = generation;
+  words[HEADER.rules] = rules.length;
+  words[HEADER.slots] = classes.ofSlot.length;
+  words[HEADER.peerClasses] = classes.count;
+  words[HEADER.classesAt] = classesAt;
+  words[HEADER.pairsAt] = pairsAt;
+  words[HEADER.networksAt] = networksAt;
+  words.set(classes.ofSlot, classesAt);
+  words.set(blocks.map((at) => blocksAt + at), pairsAt);
+  buildRouteTable(new Uint32Array(words.buffer, 4 * networksAt), destinations.routes);
+  writer.copyTo(words, blocksAt);
+  return words;
+}
+
+/** Writes where the block of each peer class is for destinations that the rules `about` name. */
+function writePairs(
+  blocks: Int32Array,
+  at: number,
+  about: readonly number[],
+  classes: PeerClasses,
+  writer: BlockWriter,
+): void {
+  // Class 0 are strangers, about whom there are no rules.
+  blocks[at] = writer.blockOf([]);
+  for (let peerClass = 1; peerClass < classes.count; peerClass++) {
+    blocks[at + peerClass] = writer.blockOf(about.filter((rule) => classes.has(peerClass, rule)));
+  }
+}
+
+interface DestinationClasses {
+  /** Indices of the rules about each class, ascending. */
+  readonly rules: readonly (readonly number[])[];
+  readonly routes: readonly Route[];
+}
+
+/** Destinations by the rules that name them: this node itself is class 0. */
+function destinationClasses(
+  rules: readonly FilterRule[],
+  own: readonly Prefix[],
+): DestinationClasses {
+  const here: number[] = [];
+  const named = new Map<string, { readonly prefix: Prefix; readonly rules: Set<number> }>();
+  rules.forEach(({ destinations }, index) => {
+    if (!destinations) here.push(index);
+    for (const { bytes, bits } of destinations ?? []) {
+      const prefix = { bytes: maskBytes(bytes, bits), bits };
+      const entry = named.get(formatPrefix(prefix)) ?? { prefix, rules: new Set<number>() };
+      named.set(formatPrefix(prefix), entry);
+      entry.rules.add(index);
+    }
+  });
+  const lengths = [...new Set([...named.values()].map(({ prefix }) => prefix.bits))];
+  const classOf = new Map<string, number>();
+  const classes: (readonly number[])[] = [here];
+  const routes: Route[] = [];
+  for (const { prefix } of named.values()) {
+    const found = new Set<number>();
+    for (const bits of lengths) {
+      if (bits > prefix.bits) continue;
+      const around = formatPrefix({ bytes: maskBytes(prefix.bytes, bits), bits });
+      for (const rule of named.get(around)?.rules ?? []) found.add(rule);
+    }
+    const about = [...found].sort((a, b) => a - b);
+    const value = classOf.get(about.join()) ?? classes.push(about) - 1;
+    classOf.set(about.join(), value);
+    routes.push({ prefix, value });
+  }
+  // Behind the rules' networks, so that what is this node itself stays so whatever they name.
+  for (const prefix of own) routes.push({ prefix, value: 0 });
+  return { rules: classes, routes };
+}
+
+/** Collects blocks; equal ones are kept once. */
+class BlockWriter {
+  readonly #rules: readonly FilterRule[];
+  readonly #known = new Map<string, number>();
+  /** Where offsets are, which count from the first block until they are copied. */
+  readonly #offsets: number[] = [];
+  readonly words: number[] = [];
+
+  constructor(rules: readonly FilterRule[]) {
+    this.#rules = rules;
+  }
+
+  /** Offset of the block for packets that exactly the rules `about` could match. */
+  blockOf(about: readonly number[]): number {
+    const name = about.join();
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const at = this.words.length;
+    this.#known.set(name, at);
+    this.words.length += BLOCK.words;
+    this.#offsets.push(at + BLOCK.tcp, at + BLOCK.udp);
+    this.words[at + BLOCK.tcp] = this.#list(about, "tcp");
+    this.words[at + BLOCK.udp] = this.#list(about, "udp");
+    this.words[at + BLOCK.icmp] = this.#portless(about, "icmp");
+    this.words[at + BLOCK.other] = this.#portless(about, "any");
+    const cut = about.find((index) => cutsOff(this.#rules[index]!));
+    this.words[at + BLOCK.answers] = cut === undefined ? 0 : -(cut + 1);
+    if (this.words.length > MAX_WORDS) throw tooLarge();
+    return at;
+  }
+
+  /** Copies all words behind `blocksAt`. */
+  copyTo(words: Int32Array, blocksAt: number): void {
+    words.set(this.words, blocksAt);
+    for (const at of this.#offsets) words[blocksAt + at]! += blocksAt;
+  }
+
+  #list(about: readonly number[], protocol: Protocol): number {
+    const ranges = this.#byWeight(about, protocol).flatMap((index) =>
+      (this.#rules[index]!.ports ?? [{ first: 0, last: 65_535 }])
+        .map(({ first, last }) => ({ first, last, decision: this.#decision(index) }))
+    );
+    const { firsts, decisions } = intervals(ranges);
+    const at = this.words.length;
+    this.words.push(firsts.length);
+    for (const first of firsts) this.words.push(first);
+    for (const decision of decisions) this.words.push(decision);
+    return at;
+  }
+
+  /** The decision about packets without ports. */
+  #portless(about: readonly number[], protocol: Protocol): number {
+    const first = this.#byWeight(about, protocol).find((index) => !this.#rules[index]!.ports);
+    return first === undefined ? 0 : this.#decision(first);
+  }
+
+  /** Rules about a protocol: those that deny first, each kind in its order. */
+  #byWeight(about: readonly number[], protocol: Protocol): number[] {
+    const of = about.filter((index) => {
+      const rule = this.#rules[index]!;
+      return rule.protocol === "any" || rule.protocol === protocol;
+    });
+    const denies = (index: number) => this.#rules[index]!.action === "deny";
+    return [...of.filter(denies), ...of.filter((index) => !denies(index))];
+  }
+
+  #decision(index: number): number {
+    return this.#rules[index]!.action === "allow" ? index + 1 : -(index + 1);
+  }
+}
+
+/**
+ * Whether a rule takes also the answers from the peers it names to what this node sends them: it
+ * denies them everything. One that denies a protocol or ports is about what this node offers, and
+ * one that denies everything to everyone means that nobody may begin, not that nobody may answer.
+ */
+export function cutsOff(rule: FilterRule): boolean {
+  return rule.action === "deny" && rule.sources !== null && rule.protocol === "any" &&
+    rule.ports === null;
+}
+
+function tooLarge(): RangeError {
+  return new RangeError(`Cannot compile filter rules: tables would exceed ${MAX_WORDS} words`);
+}
