@@ -2,9 +2,8 @@
  * What does the packet filter cost with no rules, and with 1000? Nanoseconds of a packet.
  *
  * `train`: packets of one flow, as a transfer sends them. `flows`: packets of flows drawn at random
-XX `refused`: packets that no rule allows
- * and no flow knows. `began`: packets that a rule allows, each the first of its flow. `out`: what
- * is sent, in flows drawn at random.
+ * among many. `refused`: packets that no rule allows and no flow knows. `began`: packets that a rule
+ * allows, each the first of its flow. `out`: what is sent, in flows drawn at random.
  *
  * Usage: deno task bench:filter [--json]
  * @module

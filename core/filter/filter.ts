@@ -24,7 +24,7 @@ import { routeSource } from "../dataplane/packet.ts";
 import { readFlowKey, readQuotedKey } from "./flow_key.ts";
 import { advance, firstState, opens, STATE } from "./flow_state.ts";
 import type { FlowTable } from "./flow_table.ts";
-import { FRAGMENT, KEY, KEY_WORDS, KIND, REFUSALS, TCP_FLAG } from "./key.ts";
+import { FRAGMENT, IPPROTO, KEY, KEY_WORDS, KIND, REFUSALS, TCP_FLAG } from "./key.ts";
 import type { RuleTable } from "./rule_table.ts";
 import { Train } from "./train.ts";
 
@@ -131,7 +131,6 @@ export class PacketFilter {
       const result = this.#inFlow(peer, now);
       if (result !== PASS) return result;
       decision = this.rule + 1;
-      this.#in.keep(peer, key, now, decision);
     }
     if (key[KEY.fragment] === FRAGMENT.first) this.#firstFragment(peer, now, decision);
     return PASS;
@@ -154,11 +153,14 @@ export class PacketFilter {
       if (opens(flags) && isOver) {
         flows.update(now, firstState(false, flags), UNJUDGED, NO_DECISION);
       } else if ((state & STATE.denied) !== 0) flows.touch(now);
-      else this.#note(now, advance(state, false, flags), flows.generation, flows.decision);
+      else {
+        const next = advance(state, false, flags);
+        this.#note(now, next, flows.generation, flows.decision);
+        if (isSettled(key, next)) this.#out.keep(peer, key, now, NO_DECISION);
+      }
     } else if (kind === KIND.any && begins(flags)) {
       flows.create(now, firstState(false, flags), UNJUDGED, NO_DECISION);
     }
-    this.#out.keep(peer, key, now, NO_DECISION);
   }
 
   /** Judges a packet that may belong to a flow. */
@@ -175,7 +177,9 @@ export class PacketFilter {
       this.#note(now, this.#state, this.#rules.generation, decision);
       return this.#refuse(decision);
     }
-    this.#note(now, advance(this.#state, true, flags), this.#rules.generation, decision);
+    const next = advance(this.#state, true, flags);
+    this.#note(now, next, this.#rules.generation, decision);
+    if (isSettled(key, next)) this.#in.keep(peer, key, now, decision);
     return this.#pass(decision);
   }
 
@@ -237,9 +241,12 @@ export class PacketFilter {
     flows.aim(peer, quote, false);
     if (!flows.find(now) || (flows.state & STATE.local) === 0) return UNRELATED;
     this.#settle(peer, quote, KEY.source, quote[KEY.ports]! >>> 16);
-    if ((this.#state & STATE.denied) === 0) return PASS;
-    this.#note(now, this.#state, this.#rules.generation, this.#decision);
-    return this.#refuse(this.#decision);
+    const isDenied = (this.#state & STATE.denied) !== 0;
+    // An error does not keep a flow alive, but what the rules say of it is kept.
+    if (isDenied || flows.generation !== this.#rules.generation) {
+      this.#note(now, this.#state, this.#rules.generation, this.#decision);
+    }
+    return isDenied ? this.#refuse(this.#decision) : PASS;
   }
 
   /** Lets the rest of a packet follow its first fragment, which has passed. */
@@ -288,6 +295,11 @@ export class PacketFilter {
     this.#hits[this.rule] = this.#hits[this.rule]! + 1;
     return DENIED;
   }
+}
+
+/** Whether a further packet would change nothing but the time: TCP's next one may establish it. */
+function isSettled(key: Int32Array, state: number): boolean {
+  return key[KEY.protocol] !== IPPROTO.tcp || (state & STATE.established) !== 0;
 }
 
 /** Whether a SYN may be of a flow: one that it repeats, or both sides opened at once. */

@@ -2,12 +2,17 @@
  * Flows that packets belong to, in memory that all packet workers read and write.
  *
  * Entries lie in sets of eight; a hash says which set, the set's first cache line which entries may
- * be meant, so that a look-up touches two lines. Each set has a sequence lock: its word is odd while
- * somebody changes the set, and a reader that saw it odd or changed reads again. Readers and
- * writers try a bounded number of times; who gives up goes on without the table, which costs time
- * or a packet of a flow, never lets one through. A flow is seen from this node: its key is the
- * peer, the remote and the local address, the protocol and both ports. Because the peer is part of
- * it, no peer can speak in another one's flow.
+ * be meant, so that a look-up touches two lines. A flow is seen from this node: its key is the peer,
+ * the remote and the local address, the protocol and both ports. Because the peer is part of it, no
+ * peer can speak in another one's flow.
+ *
+ * Who changes a set locks it; who reads does not, and `Atomics` would cost a look-up 8 ns for each
+ * word. Instead an entry says by itself whether it is whole (Hyatt and Mann, "A lock-less
+ * transposition table", 2002): a check word depends on the key and on all that was decided, so that
+ * words of two writes do not fit together, in whatever order a processor shows them. Who reads such
+ * a mixture reads again, a bounded number of times; locks too are tried a bounded number of times.
+ * Who gives up goes on without the table: that costs time, or a packet of a flow, and lets none
+ * through.
  *
  * A full set gives up, in this order: what has expired; the oldest of what is not established, and
  * of that what peers began before what this node began; the oldest established flow that a peer
@@ -16,11 +21,9 @@
  *
  * ```
  * header   sets | what hashes begin with
- * sets     SET_WORDS each: sequence | tag of each way, 0 for none
+ * sets     SET_WORDS each: lock | tag of each way, 0 for none
  * entries  ENTRY_WORDS each, WAYS for each set
  * ```
- *
- * All access is atomic, which orders it for every processor and on x64 costs a read nothing.
  * @module
  */
 import { KEY } from "./key.ts";
@@ -45,6 +48,8 @@ const ENTRY = {
   state: 11,
   generation: 12,
   decision: 13,
+  /** What the four others and the key make; see {@link checkOf}. */
+  check: 14,
 } as const;
 
 /** Bits of the first word of an entry: protocol, then these, then the peer. */
@@ -53,9 +58,9 @@ const PEER_SHIFT = 10;
 /** What lifetimes depend on. */
 const KIND_BITS = 0xff | IS_FRAGMENT;
 
-/** Longer than any writer takes that the system has not put aside. */
+/** A writer takes less long than so many tries, unless the system has put it aside. */
 const READ_TRIES = 32;
-const LOCK_TRIES = 1024;
+const LOCK_TRIES = 256;
 
 /** Entries of a table unless said otherwise: 4 MiB. */
 export const DEFAULT_FLOWS = 65_536;
@@ -137,8 +142,8 @@ export class FlowTable {
     this.#local = isInbound ? KEY.destination : KEY.source;
     this.#subject = (peer << PEER_SHIFT) | protocol | (this.#isV6 ? IS_IPV6 : 0);
     let hash = mix(mix(this.#seed, this.#subject), this.#ports);
-    const words = this.#isV6 ? 4 : 1;
-    for (let i = 0; i < words; i++) {
+    const addressWords = this.#isV6 ? 4 : 1;
+    for (let i = 0; i < addressWords; i++) {
       hash = mix(mix(hash, key[this.#remote + i]!), key[this.#local + i]!);
     }
     hash = Math.imul(hash ^ (hash >>> 16), 0x7feb352d);
@@ -151,22 +156,19 @@ export class FlowTable {
   /** Whether the flow is known and has not expired; then its fields are read. */
   find(now: number): boolean {
     const words = this.#words;
-    const sequenceAt = HEADER_WORDS + this.#set * SET_WORDS;
     for (let i = 0; i < READ_TRIES; i++) {
-      const before = Atomics.load(words, sequenceAt);
-      if ((before & 1) !== 0) continue;
       const entry = this.#match();
-      if (entry === 0) {
-        if (Atomics.load(words, sequenceAt) === before) return false;
-        continue;
-      }
-      this.state = Atomics.load(words, entry + ENTRY.state);
-      this.generation = Atomics.load(words, entry + ENTRY.generation);
-      this.decision = Atomics.load(words, entry + ENTRY.decision);
-      const lastSeen = Atomics.load(words, entry + ENTRY.lastSeen);
-      if (Atomics.load(words, sequenceAt) !== before) continue;
+      if (entry === 0) return false;
+      const state = words[entry + ENTRY.state]!;
+      const generation = words[entry + ENTRY.generation]!;
+      const decision = words[entry + ENTRY.decision]!;
+      const lastSeen = words[entry + ENTRY.lastSeen]!;
+      if (words[entry + ENTRY.check] !== checkOf(this.#tag, state, generation, decision)) continue;
+      this.state = state;
+      this.generation = generation;
+      this.decision = decision;
       this.#entry = entry;
-      return ((now - lastSeen) | 0) <= lifetime(this.#subject & KIND_BITS, this.state);
+      return ((now - lastSeen) | 0) <= lifetime(this.#subject & KIND_BITS, state);
     }
     return false;
   }
@@ -177,7 +179,7 @@ export class FlowTable {
    */
   touch(now: number): void {
     const at = this.#entry + ENTRY.lastSeen;
-    if (Atomics.load(this.#words, at) !== now) Atomics.store(this.#words, at, now);
+    if (this.#words[at] !== now) this.#words[at] = now;
   }
 
   /**
@@ -189,9 +191,9 @@ export class FlowTable {
     const words = this.#words;
     const known = this.#match();
     if (known !== 0 && !this.#hasExpired(known, now)) {
-      const both = Atomics.load(words, known + ENTRY.state) | (state & STATE.both);
-      Atomics.store(words, known + ENTRY.state, both);
-      Atomics.store(words, known + ENTRY.lastSeen, now);
+      const both = words[known + ENTRY.state]! | (state & STATE.both);
+      const before = words[known + ENTRY.generation]!;
+      this.#judge(known, now, both, before, words[known + ENTRY.decision]!);
       this.#unlock();
       return true;
     }
@@ -205,21 +207,15 @@ export class FlowTable {
   update(now: number, state: number, generation: number, decision: number): void {
     if (!this.#lock()) return;
     const entry = this.#match();
-    if (entry !== 0) {
-      const words = this.#words;
-      Atomics.store(words, entry + ENTRY.state, state);
-      Atomics.store(words, entry + ENTRY.generation, generation);
-      Atomics.store(words, entry + ENTRY.decision, decision);
-      Atomics.store(words, entry + ENTRY.lastSeen, now);
-    }
+    if (entry !== 0) this.#judge(entry, now, state, generation, decision);
     this.#unlock();
   }
 
   /** Forgets the flows of a peer, whose slot may then be another one's. */
   forgetPeer(peer: number): void {
     this.#eachEntry((entry, tagAt) => {
-      if (Atomics.load(this.#words, entry + ENTRY.subject) >>> PEER_SHIFT === peer) {
-        Atomics.store(this.#words, tagAt, 0);
+      if (this.#words[entry + ENTRY.subject]! >>> PEER_SHIFT === peer) {
+        this.#words[tagAt] = 0;
       }
     });
   }
@@ -236,9 +232,10 @@ export class FlowTable {
   /** The entry of the flow that is meant, 0 for none. */
   #match(): number {
     const words = this.#words;
+    const tag = this.#tag;
     const tags = HEADER_WORDS + this.#set * SET_WORDS + 1;
     for (let way = 0; way < WAYS; way++) {
-      if (Atomics.load(words, tags + way) !== this.#tag) continue;
+      if (words[tags + way] !== tag) continue;
       const entry = this.#entries + (this.#set * WAYS + way) * ENTRY_WORDS;
       if (this.#isSame(entry)) return entry;
     }
@@ -248,14 +245,14 @@ export class FlowTable {
   #isSame(entry: number): boolean {
     const words = this.#words;
     if (
-      Atomics.load(words, entry + ENTRY.subject) !== this.#subject ||
-      Atomics.load(words, entry + ENTRY.ports) !== this.#ports
+      words[entry + ENTRY.subject] !== this.#subject ||
+      words[entry + ENTRY.ports] !== this.#ports
     ) return false;
     const addressWords = this.#isV6 ? 4 : 1;
     for (let i = 0; i < addressWords; i++) {
       if (
-        Atomics.load(words, entry + ENTRY.remote + i) !== this.#key[this.#remote + i] ||
-        Atomics.load(words, entry + ENTRY.local + i) !== this.#key[this.#local + i]
+        words[entry + ENTRY.remote + i] !== this.#key[this.#remote + i] ||
+        words[entry + ENTRY.local + i] !== this.#key[this.#local + i]
       ) return false;
     }
     return true;
@@ -263,18 +260,24 @@ export class FlowTable {
 
   #write(entry: number, now: number, state: number, generation: number, decision: number): void {
     const words = this.#words;
-    Atomics.store(words, entry + ENTRY.subject, this.#subject);
-    Atomics.store(words, entry + ENTRY.ports, this.#ports);
+    words[entry + ENTRY.subject] = this.#subject;
+    words[entry + ENTRY.ports] = this.#ports;
     for (let i = 0; i < 4; i++) {
-      Atomics.store(words, entry + ENTRY.remote + i, this.#key[this.#remote + i]!);
-      Atomics.store(words, entry + ENTRY.local + i, this.#key[this.#local + i]!);
+      words[entry + ENTRY.remote + i] = this.#key[this.#remote + i]!;
+      words[entry + ENTRY.local + i] = this.#key[this.#local + i]!;
     }
-    Atomics.store(words, entry + ENTRY.lastSeen, now);
-    Atomics.store(words, entry + ENTRY.state, state);
-    Atomics.store(words, entry + ENTRY.generation, generation);
-    Atomics.store(words, entry + ENTRY.decision, decision);
+    this.#judge(entry, now, state, generation, decision);
     const way = ((entry - this.#entries) / ENTRY_WORDS) & (WAYS - 1);
-    Atomics.store(words, HEADER_WORDS + this.#set * SET_WORDS + 1 + way, this.#tag);
+    words[HEADER_WORDS + this.#set * SET_WORDS + 1 + way] = this.#tag;
+  }
+
+  #judge(entry: number, now: number, state: number, generation: number, decision: number): void {
+    const words = this.#words;
+    words[entry + ENTRY.state] = state;
+    words[entry + ENTRY.generation] = generation;
+    words[entry + ENTRY.decision] = decision;
+    words[entry + ENTRY.lastSeen] = now;
+    words[entry + ENTRY.check] = checkOf(this.#tag, state, generation, decision);
   }
 
   /** The entry to use for a new flow, 0 for none; the set is locked. */
@@ -286,10 +289,10 @@ export class FlowTable {
     let oldest = -1;
     for (let way = 0; way < WAYS; way++) {
       const entry = this.#entries + (this.#set * WAYS + way) * ENTRY_WORDS;
-      const tag = Atomics.load(words, HEADER_WORDS + this.#set * SET_WORDS + 1 + way);
+      const tag = words[HEADER_WORDS + this.#set * SET_WORDS + 1 + way]!;
       if (tag === 0 || this.#hasExpired(entry, now)) return entry;
-      const rank = rankOf(Atomics.load(words, entry + ENTRY.state));
-      const age = (now - Atomics.load(words, entry + ENTRY.lastSeen)) | 0;
+      const rank = rankOf(words[entry + ENTRY.state]!);
+      const age = (now - words[entry + ENTRY.lastSeen]!) | 0;
       if (rank > worst || (rank === worst && (victim === 0 || age <= oldest))) continue;
       victim = entry;
       worst = rank;
@@ -300,9 +303,9 @@ export class FlowTable {
 
   #hasExpired(entry: number, now: number): boolean {
     const words = this.#words;
-    const protocol = Atomics.load(words, entry + ENTRY.subject) & KIND_BITS;
-    const age = (now - Atomics.load(words, entry + ENTRY.lastSeen)) | 0;
-    return age > lifetime(protocol, Atomics.load(words, entry + ENTRY.state));
+    const protocol = words[entry + ENTRY.subject]! & KIND_BITS;
+    const age = (now - words[entry + ENTRY.lastSeen]!) | 0;
+    return age > lifetime(protocol, words[entry + ENTRY.state]!);
   }
 
   /** Calls `visit` for each entry in use, one locked set after the other. */
@@ -311,7 +314,7 @@ export class FlowTable {
       if (!this.#lock()) continue;
       const tags = HEADER_WORDS + this.#set * SET_WORDS + 1;
       for (let way = 0; way < WAYS; way++) {
-        if (Atomics.load(this.#words, tags + way) === 0) continue;
+        if (this.#words[tags + way]! === 0) continue;
         visit(this.#entries + (this.#set * WAYS + way) * ENTRY_WORDS, tags + way);
       }
       this.#unlock();
@@ -321,16 +324,13 @@ export class FlowTable {
   #lock(): boolean {
     const at = HEADER_WORDS + this.#set * SET_WORDS;
     for (let i = 0; i < LOCK_TRIES; i++) {
-      const sequence = Atomics.load(this.#words, at);
-      if ((sequence & 1) !== 0) continue;
-      const next = (sequence + 1) | 0;
-      if (Atomics.compareExchange(this.#words, at, sequence, next) === sequence) return true;
+      if (Atomics.compareExchange(this.#words, at, 0, 1) === 0) return true;
     }
     return false;
   }
 
   #unlock(): void {
-    Atomics.add(this.#words, HEADER_WORDS + this.#set * SET_WORDS, 1);
+    Atomics.store(this.#words, HEADER_WORDS + this.#set * SET_WORDS, 0);
   }
 }
 
@@ -346,4 +346,9 @@ function rankOf(state: number): number {
 function mix(hash: number, word: number): number {
   const product = Math.imul(hash ^ word, 0x9e3779b1 | 0);
   return product ^ (product >>> 15);
+}
+
+/** Fits to no other state, generation and decision of the flow, and hardly to those of another. */
+function checkOf(tag: number, state: number, generation: number, decision: number): number {
+  return mix(mix(mix(tag, state), generation), decision);
 }
