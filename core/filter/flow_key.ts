@@ -39,7 +39,6 @@ const AUTHENTICATION = 51;
 const DESTINATION_OPTIONS = 60;
 /** RFC 8200 section 4.1 has two kinds of destination options and one of each other header. */
 const MAX_DESTINATION_OPTIONS = 2;
-const MAX_HEADERS = 6;
 /** Far more than any host sends; longer chains hide ports from what stands on the way (RFC 9098). */
 const MAX_HEADER_BYTES = 512;
 /** Fixed part, and a check value in whole multiples of 8 bytes (RFC 4302 sections 2.2, 3.3.3.2). */
@@ -180,7 +179,8 @@ function isExtension(next: number): boolean {
 
 /**
  * Walks extension headers from the one of type `next` at `start` to the protocol behind them. Every
- * turn goes 8 bytes or more forward, and there are at most {@link MAX_HEADERS} turns.
+ * turn goes 8 bytes or more forward, and no type may occur more often than here is said, so that
+ * there are six headers at most.
  */
 function walk(
   key: Int32Array,
@@ -196,7 +196,6 @@ function walk(
   let fragments = 0;
   let authentications = 0;
   for (let count = 0; isExtension(next); count++) {
-    if (count === MAX_HEADERS) return TOO_MANY;
     if (at + 8 > end) return BEYOND;
     const size = extensionBytes(next, bytes[at + 1]!);
     if (at + size > end) return BEYOND;
