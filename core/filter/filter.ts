@@ -68,6 +68,8 @@ export class PacketFilter {
   readonly #quote = new Int32Array(KEY_WORDS);
   readonly #in = new Train();
   readonly #out = new Train();
+  #bytes: Uint8Array = new Uint8Array(0);
+  #view: DataView = new DataView(this.#bytes.buffer);
   #rules: RuleTable;
   #hits: Float64Array;
   #routes: Uint32Array;
@@ -110,7 +112,7 @@ export class PacketFilter {
   inbound(peer: number, bytes: Uint8Array, at: number, length: number, now: number): number {
     const key = this.#key;
     this.rule = -1;
-    this.refusal = readFlowKey(key, bytes, at, length);
+    this.refusal = readFlowKey(key, this.#viewOf(bytes), at, length);
     if (this.refusal !== 0) {
       return this.refusal === TINY || this.refusal === PARTIAL ? BAD_FRAGMENT : BAD_HEADERS;
     }
@@ -121,7 +123,7 @@ export class PacketFilter {
     let decision = NO_DECISION;
     const kind = key[KEY.kind]!;
     if (kind === KIND.error) {
-      const result = this.#error(peer, bytes, now);
+      const result = this.#error(peer, now);
       if (result !== PASS) return result;
     } else if (kind === KIND.alone) {
       decision = this.#rules.decide(peer, key, KEY.destination, 0);
@@ -139,7 +141,7 @@ export class PacketFilter {
   /** Notes the packet at `bytes[at, at + length)` that goes to `peer`, so that answers may come. */
   outbound(peer: number, bytes: Uint8Array, at: number, length: number, now: number): void {
     const key = this.#key;
-    if (readFlowKey(key, bytes, at, length) !== 0) return;
+    if (readFlowKey(key, this.#viewOf(bytes), at, length) !== 0) return;
     if (this.#out.has(peer, key, now)) return;
     const kind = key[KEY.kind]!;
     if (key[KEY.fragment] === FRAGMENT.later || kind === KIND.error || kind === KIND.alone) return;
@@ -161,6 +163,15 @@ export class PacketFilter {
     } else if (kind === KIND.any && begins(flags)) {
       flows.create(now, firstState(false, flags), UNJUDGED, NO_DECISION);
     }
+  }
+
+  /** A worker has all packets in one memory, so that this rarely makes a view. */
+  #viewOf(bytes: Uint8Array): DataView {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
+    return this.#view;
   }
 
   /** Judges a packet that may belong to a flow. */
@@ -226,15 +237,16 @@ export class PacketFilter {
   }
 
   /** Judges an ICMP error by what it quotes, which must be a packet that this node sent to `peer`. */
-  #error(peer: number, bytes: Uint8Array, now: number): number {
+  #error(peer: number, now: number): number {
     const key = this.#key;
     const quote = this.#quote;
     const at = key[KEY.transport]! + ICMP_HEADER;
-    if (readQuotedKey(quote, bytes, at, key[KEY.end]! - at) !== 0) return UNRELATED;
+    if (readQuotedKey(quote, this.#view, at, key[KEY.end]! - at) !== 0) return UNRELATED;
     if (quote[KEY.kind] === KIND.error || quote[KEY.kind] === KIND.alone) return UNRELATED;
     if (quote[KEY.family] !== key[KEY.family]) return UNRELATED;
     // It is told to who sent the packet.
-    for (let i = 0; i < 4; i++) {
+    const addressWords = key[KEY.family] === 4 ? 1 : 4;
+    for (let i = 0; i < addressWords; i++) {
       if (quote[KEY.source + i] !== key[KEY.destination + i]) return UNRELATED;
     }
     const flows = this.#flows;

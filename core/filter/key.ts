@@ -9,7 +9,7 @@ export const KEY = {
   protocol: 1,
   /** Source port in the upper half, destination port in the lower; 0 without ports. */
   ports: 2,
-  /** Four words, of which IPv4 uses the first and the others are 0. */
+  /** Four words, of which IPv4 uses the first and leaves the others as they are. */
   source: 3,
   destination: 7,
   /** One of {@link KIND}. */

@@ -5,7 +5,6 @@
  * identifier, as if that were a port, to the query's type; the answer goes back.
  * @module
  */
-import { word } from "../dataplane/packet.ts";
 import { FRAGMENT, IPPROTO, KEY, KIND, refusalCode, TCP_FLAG } from "./key.ts";
 
 const OK = 0;
@@ -26,26 +25,26 @@ const TCP_FLAGS = 0x3f;
 export function readTransport(
   key: Int32Array,
   protocol: number,
-  bytes: Uint8Array,
+  view: DataView,
   isQuote: boolean,
 ): number {
   const at = key[KEY.transport]!;
   const room = key[KEY.end]! - at;
   if (protocol === IPPROTO.tcp) {
     if (room < (isQuote ? 8 : TCP_HEADER)) return tooShort(key);
-    key[KEY.ports] = word(bytes, at);
-    return isQuote ? OK : readTcp(key, bytes, at, room);
+    key[KEY.ports] = view.getInt32(at);
+    return isQuote ? OK : readTcp(key, view, at, room);
   }
   if (protocol === IPPROTO.udp) {
     if (room < UDP_HEADER) return tooShort(key);
-    key[KEY.ports] = word(bytes, at);
+    key[KEY.ports] = view.getInt32(at);
     return OK;
   }
   if (protocol !== (key[KEY.family] === 4 ? IPPROTO.icmp : IPPROTO.icmpv6)) return OK;
   if (room < ICMP_HEADER) return tooShort(key);
-  key[KEY.icmpType] = bytes[at]!;
-  key[KEY.icmpCode] = bytes[at + 1]!;
-  return key[KEY.family] === 4 ? readIcmp4(key, bytes, at) : readIcmp6(key, bytes, at);
+  key[KEY.icmpType] = view.getUint8(at);
+  key[KEY.icmpCode] = view.getUint8(at + 1);
+  return key[KEY.family] === 4 ? readIcmp4(key, view, at) : readIcmp6(key, view, at);
 }
 
 /** The first fragment must have the whole header (RFC 1858, RFC 7112). */
@@ -53,11 +52,11 @@ function tooShort(key: Int32Array): number {
   return key[KEY.fragment] === FRAGMENT.first ? TINY : BEYOND;
 }
 
-function readTcp(key: Int32Array, bytes: Uint8Array, at: number, room: number): number {
-  const header = (bytes[at + 12]! >> 4) * 4;
+function readTcp(key: Int32Array, view: DataView, at: number, room: number): number {
+  const header = (view.getUint8(at + 12) >> 4) * 4;
   if (header < TCP_HEADER) return BAD_LENGTH;
   if (header > room) return tooShort(key);
-  const flags = bytes[at + 13]! & TCP_FLAGS;
+  const flags = view.getUint8(at + 13) & TCP_FLAGS;
   // No TCP sends these, and systems differ in whether they open a connection.
   if (flags === 0) return BAD_FLAGS;
   if ((flags & TCP_FLAG.syn) !== 0 && (flags & (TCP_FLAG.fin | TCP_FLAG.rst)) !== 0) {
@@ -68,11 +67,11 @@ function readTcp(key: Int32Array, bytes: Uint8Array, at: number, room: number): 
 }
 
 /** RFC 792; 9 and 10 are RFC 1256. */
-function readIcmp4(key: Int32Array, bytes: Uint8Array, at: number): number {
-  const type = bytes[at]!;
-  if (type === 8 || type === 13) return query(key, bytes, at, type);
-  if (type === 0) return reply(key, bytes, at, 8);
-  if (type === 14) return reply(key, bytes, at, 13);
+function readIcmp4(key: Int32Array, view: DataView, at: number): number {
+  const type = view.getUint8(at);
+  if (type === 8 || type === 13) return query(key, view, at, type);
+  if (type === 0) return reply(key, view, at, 8);
+  if (type === 14) return reply(key, view, at, 13);
   // Redirects and router advertisements are of one link; a tunnel is none.
   if (type === 5 || type === 9 || type === 10) return LINK_ICMP;
   key[KEY.kind] = type === 3 || type === 11 || type === 12 ? KIND.error : KIND.alone;
@@ -80,27 +79,22 @@ function readIcmp4(key: Int32Array, bytes: Uint8Array, at: number): number {
 }
 
 /** RFC 4443; 133 to 137 are RFC 4861. */
-function readIcmp6(key: Int32Array, bytes: Uint8Array, at: number): number {
-  const type = bytes[at]!;
-  if (type === 128) return query(key, bytes, at, type);
-  if (type === 129) return reply(key, bytes, at, 128);
+function readIcmp6(key: Int32Array, view: DataView, at: number): number {
+  const type = view.getUint8(at);
+  if (type === 128) return query(key, view, at, type);
+  if (type === 129) return reply(key, view, at, 128);
   if (type >= 133 && type <= 137) return LINK_ICMP;
   key[KEY.kind] = type >= 1 && type <= 4 ? KIND.error : KIND.alone;
   return OK;
 }
 
-function query(key: Int32Array, bytes: Uint8Array, at: number, type: number): number {
-  key[KEY.ports] = (short(bytes, at + 4) << 16) | type;
+function query(key: Int32Array, view: DataView, at: number, type: number): number {
+  key[KEY.ports] = (view.getUint16(at + 4) << 16) | type;
   return OK;
 }
 
-function reply(key: Int32Array, bytes: Uint8Array, at: number, queryType: number): number {
+function reply(key: Int32Array, view: DataView, at: number, queryType: number): number {
   key[KEY.kind] = KIND.reply;
-  key[KEY.ports] = (queryType << 16) | short(bytes, at + 4);
+  key[KEY.ports] = (queryType << 16) | view.getUint16(at + 4);
   return OK;
-}
-
-/** A big-endian number of two bytes. */
-export function short(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
 }
