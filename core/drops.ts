@@ -19,6 +19,11 @@ export const DROPS = [
   "queue-full",
   "send-failed",
   "too-big",
+  "bad-headers",
+  "bad-fragment",
+  "denied",
+  "no-rule",
+  "unrelated-error",
 ] as const;
 
 /** One reason. */

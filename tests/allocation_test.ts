@@ -68,8 +68,8 @@ class Loop {
       this.#bytes[at + VNET.gsoSize] = 1360 & 0xff;
       this.#bytes[at + VNET.gsoSize + 1] = 1360 >> 8;
       this.#bytes.set(packet, at + VNET_BYTES);
-      this.#tx.begin();
-      this.#rx.begin();
+      this.#tx.begin(0);
+      this.#rx.begin(0);
       this.#tx.fromTun(packets, VNET_BYTES + packet.length, end - SUPER_PACKET);
       this.#kernel.finish();
       this.#rx.end();

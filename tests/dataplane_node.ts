@@ -62,7 +62,7 @@ export class DataPlaneNode {
 
   /** Reads packets from the interface, in one batch. */
   send(...packets: Uint8Array[]): void {
-    this.tx.begin();
+    this.tx.begin(0);
     for (const packet of packets) {
       const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER).fill(0xee);
       bytes.set(packet, DATA_HEADER);
@@ -77,7 +77,7 @@ export class DataPlaneNode {
     const offset = 3;
     const buffer = new Uint8Array(offset + bytes.length + 5);
     buffer.set(bytes, offset);
-    this.rx.begin();
+    this.rx.begin(0);
     const source = { bytes: mapped(ip), at: 0, port };
     const verdict = this.rx.datagram(buffer, offset, bytes.length, source);
     this.rx.end();

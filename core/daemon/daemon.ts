@@ -174,6 +174,7 @@ export class Daemon {
       reachability: this.#reachability,
       channel: this.#channel,
       zone: this.zone,
+      own: reply.addresses.map((ip) => parsePrefix(ip)!),
       log,
       added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),

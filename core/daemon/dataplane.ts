@@ -19,6 +19,7 @@ import { WakeFd } from "../platform/linux/libc.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
 import { testUdpOffloads, type UdpOffloads } from "../platform/linux/udp_self_test.ts";
 import { openUdp, type UdpSockets } from "../platform/linux/udp.ts";
+import { systemRandom } from "./system_random.ts";
 import type { ControlDatagram, PathDatagram, WorkerMessage, WorkerSetup } from "./worker.ts";
 import { workerUrl } from "./worker_url.ts";
 
@@ -105,6 +106,7 @@ export class DataPlane {
     this.udpPort = this.#udp.port;
     this.interfaceName = this.#tun.name;
     this.table = new PeerTable(this.#shared);
+    this.table.openFlows(systemRandom.uint32());
     // A few short messages per second: what the kernel is for is not worth its memory here.
     this.sealer = new Sealer(this.#shared, nobleAead);
     const numbers = Array.from({ length: pairs }, (_, pair) => pair);

@@ -5,9 +5,10 @@
 import { unreachable } from "../assert.ts";
 import type { ControlEffect } from "../control/client.ts";
 import type { DataPlaneBridge } from "../dataplane/bridge.ts";
+import type { CompiledRules } from "../dataplane/table.ts";
 import type { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
-import { type Ip, parseEndpoint } from "../ip.ts";
+import { type Ip, parseEndpoint, type Prefix } from "../ip.ts";
 import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import { kindOf } from "../path/address.ts";
@@ -15,6 +16,7 @@ import type { Route } from "../route/lpm.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { DataPlane } from "./dataplane.ts";
+import { FilterRules } from "./filter_rules.ts";
 import type { Log } from "./log.ts";
 import type { PathShell } from "./path_shell.ts";
 import type { Reachability } from "./reachability.ts";
@@ -32,6 +34,8 @@ export interface EffectTargets {
   readonly channel: ControlChannel;
   readonly reachability: Reachability;
   readonly zone: Zone;
+  /** This node's mesh addresses. */
+  readonly own: readonly Prefix[];
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
@@ -43,6 +47,7 @@ export interface EffectTargets {
 export class Effects {
   readonly #targets: EffectTargets;
   readonly #drops = new Map<Drop, number>();
+  readonly #rules = new FilterRules();
   #routeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(targets: EffectTargets) {
@@ -166,9 +171,14 @@ export class Effects {
   }
 
   #setRoutes(routes: readonly Route[]): void {
+    const { node, own } = this.#targets;
+    this.#publish(routes, this.#rules.compile(node.peers.values(), own));
+  }
+
+  #publish(routes: readonly Route[], rules: CompiledRules): void {
     clearTimeout(this.#routeTimer);
-    if (this.#targets.plane.table.setRoutes(routes)) return;
-    this.#routeTimer = setTimeout(() => this.#setRoutes(routes), ROUTE_RETRY_MS);
+    if (this.#targets.plane.table.setRoutesAndRules(routes, rules)) return;
+    this.#routeTimer = setTimeout(() => this.#publish(routes, rules), ROUTE_RETRY_MS);
   }
 }
 

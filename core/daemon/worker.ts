@@ -21,6 +21,7 @@ import { kernelAead } from "../kernel/aead.ts";
 import { instantiateKernel, VNET_BYTES } from "../kernel/kernel.ts";
 import type { AeadChoice } from "../dataplane/settings.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
+import { openClock } from "../platform/linux/clock.ts";
 import { ERRNO, libc, POLLIN, WakeFd } from "../platform/linux/libc.ts";
 import { PinnedMemory } from "../platform/linux/pinned.ts";
 import type { TunOffloads } from "../platform/linux/tun.ts";
@@ -127,13 +128,18 @@ function prepare(setup: WorkerSetup, part: WorkerMemory) {
   kernel.setScratch(part.scratch);
   const aead = chooseAead(setup.aead, kernelAead(kernel, memory.bytes, part.cipher));
   const shared = new SharedState(setup.memory.buffer as unknown as SharedArrayBuffer);
-  return { memory, kernel, aead, shared };
+  return { memory, kernel, aead, shared, clock: openClock() };
+}
+
+/** Whole seconds, signed: V8 boxes larger words. */
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000) | 0;
 }
 
 /** TUN read, route, segment, seal, send. */
 function runTx(setup: WorkerSetup): void {
   const part = txMemory(setup.pair);
-  const { memory, kernel, aead, shared } = prepare(setup, part);
+  const { memory, kernel, aead, shared, clock } = prepare(setup, part);
   const { udp, mtu, tunFd, mayUseGso } = setup;
   const worker = TX + setup.pair;
   const scratchAt = part.end - SUPER_PACKET;
@@ -159,7 +165,7 @@ function runTx(setup: WorkerSetup): void {
       path.commands();
     }
     if (poller.isReadable) {
-      path.begin();
+      path.begin(seconds(clock()));
       let cursor = part.packets;
       for (let i = 0; i < BATCH && cursor < part.packets + TX_BATCH_BYTES; i++) {
         vector.writeAddress(0, memory.address + cursor + DATA_HEADER - VNET_BYTES);
@@ -183,7 +189,7 @@ function runTx(setup: WorkerSetup): void {
 /** UDP receive, open, check, join, TUN write. */
 function runRx(setup: WorkerSetup): void {
   const part = rxMemory(setup.pair);
-  const { memory, kernel, aead, shared } = prepare(setup, part);
+  const { memory, kernel, aead, shared, clock } = prepare(setup, part);
   const worker = RX + setup.pair;
   const { tunFd, tunOffloads } = setup;
   const receiver = new UdpReceiver(setup.udp, memory, part.packets);
@@ -217,7 +223,7 @@ function runRx(setup: WorkerSetup): void {
       path.sweep();
     }
     if (poller.isReadable) {
-      path.begin();
+      path.begin(seconds(clock()));
       receiver.forEach(receiver.receive(), each);
       writer.flush();
       path.end();

@@ -11,10 +11,14 @@
  * counters  a row per worker, packets and bytes of each peer (f64)
  * peers     PEER bytes each            keypairs  KEYPAIR bytes each
  * routes    two areas of ROUTE_WORDS; one is read while the other is built
+ * filter    two areas of FILTER_WORDS beside them, of the same generation (`filter/compile.ts`)
+ * hits      for each area a row per worker: how many packets each rule decided of (f64)
+ * flows     what packets belong to (`filter/flow_table.ts`); all workers
  * ```
  * @module
  */
 import { DROPS } from "../drops.ts";
+import { DEFAULT_FLOWS, flowTableWords } from "../filter/flow_table.ts";
 import { routeTableWords } from "../route/lpm.ts";
 import { REPLAY_WORDS } from "../wireguard/replay_window.ts";
 
@@ -22,6 +26,9 @@ import { REPLAY_WORDS } from "../wireguard/replay_window.ts";
 export const MAX_PEERS = 4096;
 /** Most prefixes in the route table: two addresses for each peer, and 22 networks behind it. */
 export const MAX_ROUTES = 100_000;
+/** Most rules of the packet filter at once, and words of their table: 4 MiB. */
+export const MAX_RULES = 4096;
+export const FILTER_WORDS = 1 << 20;
 /** Keypairs of one peer: previous, current, next and one being negotiated. */
 export const KEYPAIRS_PER_PEER = 4;
 /** Low bits of a local index that name its keypair slot. */
@@ -117,8 +124,12 @@ const PEERS_AT = COUNTERS_AT + COUNTERS_BYTES;
 const KEYPAIRS_AT = PEERS_AT + MAX_PEERS * PEER.size;
 const ROUTES_AT = KEYPAIRS_AT + MAX_PEERS * KEYPAIRS_PER_PEER * KEYPAIR.size;
 const ROUTE_WORDS = routeTableWords(MAX_ROUTES);
+const FILTER_AT = align(ROUTES_AT + 2 * 4 * ROUTE_WORDS);
+const HITS_AT = FILTER_AT + 2 * 4 * FILTER_WORDS;
+const FLOWS_AT = HITS_AT + 2 * WORKERS * MAX_RULES * 8;
+const FLOW_WORDS = flowTableWords(DEFAULT_FLOWS);
 /** Bytes of the shared state. */
-export const SHARED_BYTES = ROUTES_AT + 2 * 4 * ROUTE_WORDS;
+export const SHARED_BYTES = align(FLOWS_AT + 4 * FLOW_WORDS);
 
 /** Views on the shared memory. Threads make their own views on the same buffer. */
 export class SharedState {
@@ -128,6 +139,8 @@ export class SharedState {
   readonly atomics: Int32Array;
   readonly doubles: Float64Array;
   readonly routeAreas: readonly [Uint32Array, Uint32Array];
+  readonly filterAreas: readonly [Int32Array, Int32Array];
+  readonly flows: Int32Array;
 
   /** @param buffer What another thread's `buffer` holds; longer is fine, absent makes fresh memory. */
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
@@ -140,6 +153,31 @@ export class SharedState {
       new Uint32Array(buffer, ROUTES_AT, ROUTE_WORDS),
       new Uint32Array(buffer, ROUTES_AT + 4 * ROUTE_WORDS, ROUTE_WORDS),
     ];
+    this.filterAreas = [
+      new Int32Array(buffer, FILTER_AT, FILTER_WORDS),
+      new Int32Array(buffer, FILTER_AT + 4 * FILTER_WORDS, FILTER_WORDS),
+    ];
+    this.flows = new Int32Array(buffer, FLOWS_AT, FLOW_WORDS);
+  }
+
+  /** What a worker counts of the rules in an area, 0 or 1. */
+  ruleHits(area: number, worker: number): Float64Array {
+    const at = HITS_AT + (area * WORKERS + worker) * MAX_RULES * 8;
+    return new Float64Array(this.buffer, at, MAX_RULES);
+  }
+
+  /** Sets what all workers count of the first rules in an area to zero; none may be using it. */
+  clearRuleHits(area: number, rules: number): void {
+    for (let worker = 0; worker < WORKERS; worker++) this.ruleHits(area, worker).fill(0, 0, rules);
+  }
+
+  /** What all workers together counted of a rule in an area. */
+  ruleHitCount(area: number, rule: number): number {
+    let sum = 0;
+    for (let worker = 0; worker < WORKERS; worker++) {
+      sum += this.doubles[(HITS_AT >> 3) + (area * WORKERS + worker) * MAX_RULES + rule]!;
+    }
+    return sum;
   }
 
   /** Counts a packet that went no further. `reason` is an index into `DROPS`. */
@@ -185,6 +223,11 @@ export class SharedState {
 /** Index of a worker's packet count of a peer in the doubles; its bytes follow. */
 function counterAt(worker: number, peer: number): number {
   return (COUNTERS_AT >> 3) + 2 * (worker * MAX_PEERS + peer);
+}
+
+/** Where the next field of any type may begin. */
+function align(at: number): number {
+  return Math.ceil(at / 64) * 64;
 }
 
 /** Byte offset of a peer. */

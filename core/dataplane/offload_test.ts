@@ -58,7 +58,7 @@ class OffloadPair {
     header.setUint16(VNET.checksumStart, vnet.checksumStart ?? 0, true);
     header.setUint16(VNET.checksumOffset, vnet.checksumOffset ?? 0, true);
     this.#bytes.set(packet, at + VNET_BYTES);
-    this.#path.begin();
+    this.#path.begin(0);
     const limit = this.#part.end - SUPER_PACKET;
     const end = this.#path.fromTun(this.#part.packets, VNET_BYTES + packet.length, limit);
     assert.ok(end >= this.#part.packets && end <= limit);

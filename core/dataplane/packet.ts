@@ -64,3 +64,13 @@ function route6(routes: Uint32Array, bytes: Uint8Array, at: number): number {
     word(bytes, at + 12),
   );
 }
+
+/** Whether a router has to drop the packet rather than fragment it: IPv6, or IPv4 with DF. */
+export function mayNotFragment(bytes: Uint8Array, at: number): boolean {
+  return bytes[at]! >> 4 === 6 || (bytes[at + 6]! & 0x40) !== 0;
+}
+
+/** Length of a packet with its padding (WireGuard paper, section 5.4.6). */
+export function padded(length: number, mtu: number): number {
+  return Math.max(length, Math.min((length + 15) & ~15, mtu));
+}

@@ -5,9 +5,11 @@
  * @module
  */
 import { DROPS } from "../drops.ts";
+import { FILTER_DROPS, PASS } from "../filter/filter.ts";
 import { replayAccept, replayCheck } from "../wireguard/replay_window.ts";
 import { type Aead, TAG } from "./aead.ts";
 import { FEATURE } from "./features.ts";
+import { FilterGate } from "./filter_gate.ts";
 import { KeyCache } from "./key_cache.ts";
 import {
   beginRoutes,
@@ -55,6 +57,9 @@ const DROP_SOURCE = DROPS.indexOf("source-mismatch");
 const DROP_NO_ROUTE = DROPS.indexOf("no-route");
 const DROP_UNKNOWN = DROPS.indexOf("unknown-peer");
 
+/** What the filter's verdicts are counted as; see {@link FILTER_DROPS}. */
+const FILTER_REASONS = [-1, ...FILTER_DROPS.map((drop) => DROPS.indexOf(drop))];
+
 /** Where a datagram came from: 16 address bytes (IPv4 mapped) at `at`, and the port. */
 export interface Source {
   readonly bytes: Uint8Array;
@@ -67,6 +72,7 @@ export class RxPath {
   readonly #worker: number;
   readonly #shared: SharedState;
   readonly #keys: KeyCache;
+  readonly #filter: FilterGate;
   #routes: Uint32Array;
   /** Set by {@link datagram} with the verdict `deliver`. */
   packetAt = 0;
@@ -83,12 +89,17 @@ export class RxPath {
     this.#worker = worker;
     this.#shared = shared;
     this.#keys = new KeyCache(shared, aead, KEYPAIR.receiveKey);
+    this.#filter = new FilterGate(shared, worker);
     this.#routes = shared.routeAreas[0];
   }
 
-  /** Must precede the datagrams of a batch. */
-  begin(): void {
+  /**
+   * Must precede the datagrams of a batch.
+   * @param now Whole seconds of a clock that all workers share.
+   */
+  begin(now: number): void {
     this.#routes = beginRoutes(this.#shared, this.#worker);
+    this.#filter.begin(this.#routes, now);
   }
 
   /** Must follow the datagrams of a batch. */
@@ -167,6 +178,8 @@ export class RxPath {
     if (routeSource(this.#routes, bytes, at) !== peer) return this.#drop(DROP_SOURCE);
     // A kernel with forwarding on would otherwise carry a peer's packets into this node's LAN.
     if (!this.#isOwn(bytes, at)) return this.#drop(DROP_NO_ROUTE);
+    const verdict = this.#filter.inbound(peer, bytes, at, length);
+    if (verdict !== PASS) return this.#drop(FILTER_REASONS[verdict]!);
     const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
     if (mtu !== 0) clampMss(bytes, at, length, mtu, !this.isPiece);
     this.packetAt = at;

@@ -6,15 +6,18 @@
 import { assert } from "../assert.ts";
 import { DROPS } from "../drops.ts";
 import { type Endpoint, formatEndpoint, formatIp, type Ip, parseEndpoint, parseIp } from "../ip.ts";
+import { DEFAULT_FLOWS, FlowTable, initFlowTable } from "../filter/flow_table.ts";
 import { buildRouteTable, type Route } from "../route/lpm.ts";
 import { newestCounter } from "../wireguard/replay_window.ts";
 import {
   COMMAND,
+  FILTER_WORDS,
   HEADER,
   KEYPAIR,
   keypairAt,
   KEYPAIRS_PER_PEER,
   MAX_PEERS,
+  MAX_RULES,
   MAX_WORKERS,
   PEER,
   peerAt,
@@ -36,6 +39,12 @@ export interface InstalledKeypair {
   readonly features: number;
 }
 
+/** Rules as `filter/compile.ts` makes them, and the ids of those rules in their order. */
+export interface CompiledRules {
+  readonly words: Int32Array;
+  readonly ids: readonly string[];
+}
+
 /** Totals of one peer, and the loss on its present key. */
 export interface PeerCounters {
   readonly packetsSent: number;
@@ -49,9 +58,22 @@ export interface PeerCounters {
 /** Writes what workers act upon. */
 export class PeerTable {
   readonly #shared: SharedState;
+  #filter: CompiledRules | null = null;
+  /** Whose rules each filter area holds. */
+  readonly #ruleIds: [readonly string[], readonly string[]] = [[], []];
+  /** What rules of areas that were written over have counted. */
+  readonly #hitsById = new Map<string, number>();
+  #flows: FlowTable | null = null;
 
   constructor(shared: SharedState) {
     this.#shared = shared;
+  }
+
+  /** Makes room for flows, before the workers start. @param seed A random word. */
+  openFlows(seed: number): void {
+    const { flows } = this.#shared;
+    initFlowTable(flows, DEFAULT_FLOWS, seed);
+    this.#flows = new FlowTable(flows);
   }
 
   /** Sets this node's own addresses; packets for others are refused. Absent ones match nothing. */
@@ -81,6 +103,7 @@ export class PeerTable {
   removePeer(peer: number): void {
     for (let k = 0; k < KEYPAIRS_PER_PEER; k++) this.forget(peer, peer * KEYPAIRS_PER_PEER + k);
     this.#shared.words[(peerAt(peer) + PEER.endpointPort) >> 2] = 0;
+    this.#flows?.forgetPeer(peer);
     this.dropStaged(peer);
   }
 
@@ -195,14 +218,50 @@ export class PeerTable {
    * try again a moment later.
    */
   setRoutes(routes: readonly Route[]): boolean {
-    const { atomics, routeAreas } = this.#shared;
+    return this.#publish(routes, this.#filter);
+  }
+
+  /**
+   * Replaces routes and the filter's rules at once. Returns false when a worker still reads the area
+   * to be written; try again a moment later.
+   * @throws {RangeError} when there are more rules than a node can have.
+   */
+  setRoutesAndRules(routes: readonly Route[], filter: CompiledRules): boolean {
+    const { words, ids } = filter;
+    if (words.length > FILTER_WORDS || ids.length > MAX_RULES) {
+      throw new RangeError(`Cannot use ${ids.length} filter rules: their table is too large`);
+    }
+    return this.#publish(routes, filter);
+  }
+
+  /** How many packets each rule decided of since it was first published, by its id. */
+  ruleHits(): ReadonlyMap<string, number> {
+    const hits = new Map(this.#hitsById);
+    for (const area of [0, 1]) this.#addHits(area, hits);
+    return hits;
+  }
+
+  #addHits(area: number, hits: Map<string, number>): void {
+    this.#ruleIds[area]!.forEach((id, rule) => {
+      hits.set(id, (hits.get(id) ?? 0) + this.#shared.ruleHitCount(area, rule));
+    });
+  }
+
+  #publish(routes: readonly Route[], filter: CompiledRules | null): boolean {
+    const { atomics, routeAreas, filterAreas } = this.#shared;
     const generation = Atomics.load(atomics, HEADER.routeGeneration);
     for (let worker = 0; worker < 2 * MAX_WORKERS; worker++) {
       const reading = Atomics.load(atomics, HEADER.readers + worker);
       if (reading !== 0 && reading !== generation + 1) return false;
     }
-    buildRouteTable(routeAreas[(generation + 1) & 1]!, routes);
+    const area = (generation + 1) & 1;
+    buildRouteTable(routeAreas[area]!, routes);
+    this.#addHits(area, this.#hitsById);
+    this.#shared.clearRuleHits(area, this.#ruleIds[area]!.length);
+    this.#ruleIds[area] = filter?.ids ?? [];
+    if (filter) filterAreas[area]!.set(filter.words);
     Atomics.store(atomics, HEADER.routeGeneration, generation + 1);
+    this.#filter = filter;
     return true;
   }
 

@@ -65,7 +65,7 @@ Deno.test("setRoutes() takes effect at the next batch, not within one", () => {
   installKeys(a, b, new SeededRandom(1));
   const packet = ipPacket("10.0.0.1", "10.0.0.2", new Uint8Array(4));
   const room = new Uint8Array(packet.length + 64);
-  a.tx.begin();
+  a.tx.begin(0);
   assert.ok(a.table.setRoutes([]));
   room.set(packet, 16);
   a.tx.packet(room, 16, packet.length);

@@ -16,6 +16,7 @@ import {
 } from "../kernel/kernel.ts";
 import { type Aead, type AeadKey, TAG } from "./aead.ts";
 import { FEATURE } from "./features.ts";
+import { FilterGate } from "./filter_gate.ts";
 import { KeyCache } from "./key_cache.ts";
 import {
   beginRoutes,
@@ -33,7 +34,7 @@ import {
   TX,
 } from "./layout.ts";
 import { clampMss } from "./mss.ts";
-import { packetLength, routeDestination } from "./packet.ts";
+import { mayNotFragment, packetLength, padded, routeDestination } from "./packet.ts";
 import { Staging } from "./staging.ts";
 
 /** Bytes of a transport header, which must be free before each packet. */
@@ -77,6 +78,7 @@ export class TxPath {
   readonly #worker: number;
   readonly #shared: SharedState;
   readonly #keys: KeyCache;
+  readonly #filter: FilterGate;
   readonly #sink: DatagramSink;
   readonly #mtu: number;
   readonly #memory: KernelMemory | null;
@@ -108,13 +110,18 @@ export class TxPath {
     this.#mtu = mtu;
     this.#memory = memory;
     this.#keys = new KeyCache(shared, aead, KEYPAIR.sendKey);
+    this.#filter = new FilterGate(shared, worker);
     this.#sink = sink;
     this.#routes = shared.routeAreas[0];
   }
 
-  /** Must precede the packets of a batch. */
-  begin(): void {
+  /**
+   * Must precede the packets of a batch.
+   * @param now Whole seconds of a clock that all workers share.
+   */
+  begin(now: number): void {
     this.#routes = beginRoutes(this.#shared, this.#worker);
+    this.#filter.begin(this.#routes, now);
   }
 
   /** Must follow the packets of a batch; sends them. */
@@ -134,6 +141,7 @@ export class TxPath {
     if (size === 0) return this.#drop(DROP_MALFORMED);
     const peer = routeDestination(this.#routes, bytes, at);
     if (peer < 0) return this.#drop(DROP_NO_ROUTE);
+    this.#filter.outbound(peer, bytes, at, size);
     if (!this.#fits(peer, bytes, at, size, true)) return;
     if (this.#openSession(peer)) this.#seal(peer, bytes, at, size, this.#mtuOf(peer));
     else this.#stage(peer, bytes.slice(at, at + size));
@@ -153,6 +161,7 @@ export class TxPath {
     if (size === 0) return this.#refuse(cursor, DROP_MALFORMED);
     const peer = routeDestination(this.#routes, bytes, at);
     if (peer < 0) return this.#refuse(cursor, DROP_NO_ROUTE);
+    this.#filter.outbound(peer, bytes, at, size);
     const hasSession = this.#openSession(peer);
     const isPiece = hasSession && this.#hasFeature(FEATURE.pieces);
 
@@ -359,11 +368,6 @@ export class TxPath {
   }
 }
 
-/** Whether a router has to drop the packet rather than fragment it: IPv6, or IPv4 with DF. */
-function mayNotFragment(bytes: Uint8Array, at: number): boolean {
-  return bytes[at]! >> 4 === 6 || (bytes[at + 6]! & 0x40) !== 0;
-}
-
 /** A 16-bit number in the machine's byte order, which is that of the vnet header. */
 function half(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8);
@@ -390,9 +394,4 @@ function writeWord(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 1] = (value >>> 8) & 0xff;
   bytes[at + 2] = (value >>> 16) & 0xff;
   bytes[at + 3] = value >>> 24;
-}
-
-/** Length of a packet with its padding (WireGuard paper, section 5.4.6). */
-function padded(length: number, mtu: number): number {
-  return Math.max(length, Math.min((length + 15) & ~15, mtu));
 }

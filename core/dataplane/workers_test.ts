@@ -33,7 +33,7 @@ function secondTx(node: DataPlaneNode): { path: TxPath; sent: Uint8Array[] } {
 function seal(path: TxPath, packet: Uint8Array): void {
   const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER);
   bytes.set(packet, DATA_HEADER);
-  path.begin();
+  path.begin(0);
   path.packet(bytes, DATA_HEADER, packet.length);
   path.end();
 }
@@ -42,7 +42,7 @@ function seal(path: TxPath, packet: Uint8Array): void {
 function open(path: RxPath, datagram: Uint8Array): number {
   const source = { bytes: new Uint8Array(16).fill(0, 0, 10), at: 0, port: 51820 };
   source.bytes.set([0xff, 0xff, 192, 0, 2, 1], 10);
-  path.begin();
+  path.begin(0);
   const verdict = path.datagram(datagram.slice(), 0, datagram.length, source);
   path.end();
   return verdict;

@@ -32,6 +32,7 @@ import { Device } from "../../core/wireguard/device.ts";
 import { TimestampSource } from "../../core/wireguard/tai64n.ts";
 import { HostPaths } from "./host_paths.ts";
 import type { Disk, HostOptions, Running } from "./host_types.ts";
+import { HostFilter } from "./host_filter.ts";
 import { joinMesh, leaveMesh } from "./membership.ts";
 
 export type { HostOptions } from "./host_types.ts";
@@ -113,6 +114,7 @@ export class Host {
     memory.bytes.fill(0);
     const table = new PeerTable(memory);
     table.setOwnAddresses(reply.addresses);
+    table.openFlows(world.random.uint32());
     const timestamps = new TimestampSource(this.#disk.watermark);
     const device = new Device({
       privateKey: identity.wireguard.privateKey,
@@ -165,6 +167,7 @@ export class Host {
       bridge: new DataPlaneBridge(table),
       tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
       rx: new RxPath(memory, nobleAead),
+      filter: new HostFilter(table, node, reply.addresses),
     };
     this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
     world.note(`${this.name} starts`);
@@ -220,7 +223,7 @@ export class Host {
     const { tx } = this.#running!;
     const bytes = new Uint8Array(DATA_HEADER + packet.length + DATA_TRAILER);
     bytes.set(packet, DATA_HEADER);
-    tx.begin();
+    tx.begin(Math.floor(this.#options.world.now / 1_000));
     tx.packet(bytes, DATA_HEADER, packet.length);
     tx.end();
     this.#notified();
@@ -234,7 +237,7 @@ export class Host {
     const { rx, node, paths } = this.#running!;
     const { ip, port } = parseEndpoint(from)!;
     const path = paths.origin(from);
-    rx.begin();
+    rx.begin(Math.floor(this.#options.world.now / 1_000));
     const verdict = rx.datagram(bytes, 0, bytes.length, { bytes: mapped(ip), at: 0, port });
     rx.end();
     const { now } = this.#options.world;
@@ -295,7 +298,7 @@ export class Host {
   }
 
   #perform(effect: NodeEffect): boolean {
-    const { table, bridge, node, paths } = this.#running!;
+    const { table, bridge, node, paths, filter } = this.#running!;
     const { coordinator } = this.#options;
     switch (effect.type) {
       case "install-keypair":
@@ -326,7 +329,7 @@ export class Host {
         bridge.remove(effect.peer.slot);
         return true;
       case "routes":
-        if (!table.setRoutes(effect.routes)) throw new Error("the route table is being read");
+        filter.publish(effect.routes);
         return false;
       case "names":
         this.zone.setNodes(effect.nodes, effect.coordinators);

@@ -14,6 +14,7 @@ import type { Identity } from "../../core/identity/keys.ts";
 import type { Endpoint, Ip } from "../../core/ip.ts";
 import type { NodeMachine } from "../../core/node.ts";
 import type { Coordinator } from "./coordinator.ts";
+import type { HostFilter } from "./host_filter.ts";
 import type { HostPaths } from "./host_paths.ts";
 import type { Network } from "./network.ts";
 import type { SimRelay } from "./relay.ts";
@@ -52,5 +53,6 @@ export interface Running {
   readonly bridge: DataPlaneBridge;
   readonly tx: TxPath;
   readonly rx: RxPath;
+  readonly filter: HostFilter;
   readonly paths: HostPaths;
 }

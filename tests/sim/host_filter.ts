@@ -1,0 +1,30 @@
+/**
+ * The packet filter's rules of a simulated node.
+ * @module
+ */
+import { FilterRules } from "../../core/daemon/filter_rules.ts";
+import type { PeerTable } from "../../core/dataplane/table.ts";
+import { type Ip, parsePrefix } from "../../core/ip.ts";
+import type { NodeMachine } from "../../core/node.ts";
+import type { Route } from "../../core/route/lpm.ts";
+
+/** Compiles and publishes rules beside routes, as the daemon does. */
+export class HostFilter {
+  readonly #table: PeerTable;
+  readonly #node: NodeMachine;
+  readonly #addresses: readonly Ip[];
+  readonly #rules = new FilterRules();
+
+  constructor(table: PeerTable, node: NodeMachine, addresses: readonly Ip[]) {
+    this.#table = table;
+    this.#node = node;
+    this.#addresses = addresses;
+  }
+
+  publish(routes: readonly Route[]): void {
+    const own = this.#addresses.map((ip) => parsePrefix(ip)!);
+    const rules = this.#rules.compile(this.#node.peers.values(), own);
+    const isFree = this.#table.setRoutesAndRules(routes, rules);
+    if (!isFree) throw new Error("the route table is being read");
+  }
+}
