@@ -81,7 +81,7 @@ function isSecretAt(settings: readonly Setting[], path: Path): boolean {
 }
 
 /** `wireguard_peers[0].name`, or without the indices. */
-function dotted(path: Path, withIndices: boolean): string {
+export function dotted(path: Path, withIndices: boolean): string {
   let out = "";
   for (const step of path) {
     if (typeof step === "number") out += withIndices ? `[${step}]` : "";
