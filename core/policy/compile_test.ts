@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { FilterRule } from "../filter/rules.ts";
 import { formatIp, parseIp, prefixContains } from "../ip.ts";
-import { anyMesh, anyPolicy, pointsOf } from "./_random.ts";
+import { anyMesh, anyPolicy, pointsOf } from "../../tests/policy_random.ts";
 import { meshOf, nodeNamed, worldOf } from "./_world.ts";
 import { accessTo } from "./access.ts";
 import { compileNode, mergeLayers } from "./compile.ts";

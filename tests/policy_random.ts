@@ -3,10 +3,10 @@
  * @module
  */
 import fc from "fast-check";
-import type { MeshView } from "./subjects.ts";
+import type { MeshView } from "../core/policy/subjects.ts";
 
-import { meshOf } from "./_world.ts";
-import { ALL_TRAFFIC, ICMP, OTHER, type Traffic } from "./traffic.ts";
+import { meshOf } from "../core/policy/_world.ts";
+import { ALL_TRAFFIC, ICMP, OTHER, type Traffic } from "../core/policy/traffic.ts";
 
 const SUBJECTS = ["everyone", "admins", "user:ann", "user:bob", "tag:t", "tag:s", "group:g"]
   .concat("group:h", "node:n1", "n2", "ann", "self");
