@@ -96,6 +96,11 @@ export function covers(binding: Binding, grant: Grant, object: PolicyObject): bo
   return !isByStar || binding.action === "deny" || binding === ADMIN_BINDING;
 }
 
+/** The highest level of some grants. */
+export function mostGiven(grants: readonly Grant[]): Level {
+  return Math.max(0, ...grants.map(({ level }) => level)) as Level;
+}
+
 /** One or two lines: the answer and what decided it. */
 export function formatDecision(right: Right, object: PolicyObject, decision: Decision): string {
   const { isAllowed, by, level } = decision;

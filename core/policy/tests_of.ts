@@ -6,10 +6,10 @@
  * @module
  */
 import { explainAll, noOtherLayers, type OtherLayers } from "./explain.ts";
+import { explainRight, formatRight } from "./explain_right.ts";
 import { formatExplanation, nodeText } from "./explain_text.ts";
 import { formatPrefix } from "../ip.ts";
 import type { PolicyTest, TestCase, TestTarget } from "./policy.ts";
-import { formatDecision, may } from "./rights.ts";
 import type { Subject } from "./subject.ts";
 import type { MeshNode, MeshSubjects, Principal } from "./subjects.ts";
 import { mayOfferRoute, mayUseExit, routeAccess } from "./ways.ts";
@@ -90,10 +90,8 @@ function runRight(
   ];
   if (principals.length === 0) return "empty";
   for (const who of principals) {
-    const decision = may(subjects, who, right, object);
-    if (decision.isAllowed === isExpected) continue;
-    const name = "user" in who ? `user:${who.user}` : nodeText(subjects.node(who.node)!);
-    return `${name}: ${formatDecision(right, object, decision)}`;
+    const explanation = explainRight(subjects, who, right, object);
+    if (explanation.decision.isAllowed !== isExpected) return formatRight(explanation);
   }
   return null;
 }

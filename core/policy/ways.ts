@@ -47,14 +47,41 @@ export function routeAccess(
   router: MeshNode,
   prefix: Prefix,
 ): Traffic {
+  // A denial of a part counts: what is asked for is all of the prefix.
+  return sumOf(
+    subjects,
+    from,
+    router,
+    ({ action, prefixes }) =>
+      prefixes.some((each) => holds(each, prefix) || (action === "deny" && holds(prefix, each))),
+  );
+}
+
+/** What `from` may send through `router` to the part of `prefix` that no longer prefix is about. */
+export function routeAccessApart(
+  subjects: MeshSubjects,
+  from: MeshNode,
+  router: MeshNode,
+  prefix: Prefix,
+): Traffic {
+  return sumOf(
+    subjects,
+    from,
+    router,
+    ({ prefixes }) => prefixes.some((each) => holds(each, prefix)),
+  );
+}
+
+function sumOf(
+  subjects: MeshSubjects,
+  from: MeshNode,
+  router: MeshNode,
+  isAbout: (route: Route) => boolean,
+): Traffic {
   let allowed: Traffic = NO_TRAFFIC;
   let denied: Traffic = NO_TRAFFIC;
   for (const route of subjects.policy.routes) {
-    // A denial of a part counts here: what is asked for is all of the prefix.
-    const isAbout = route.prefixes.some((each) =>
-      holds(each, prefix) || (route.action === "deny" && holds(prefix, each))
-    );
-    if (!isAbout || !speaksOf(subjects, route, from, router)) continue;
+    if (!isAbout(route) || !speaksOf(subjects, route, from, router)) continue;
     if (route.action === "allow") allowed = union(allowed, route.traffic);
     else denied = union(denied, route.traffic);
   }
