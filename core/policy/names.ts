@@ -89,11 +89,12 @@ function candidatesOf({ policy, view }: MeshSubjects, policies: readonly Policy[
   return [...subjects.values()];
 }
 
-/** Whom rules, bindings, exits and routes speak of. */
-function subjectsOf({ rules, bindings, exits, routes }: Policy): Subject[] {
+/** Whom a policy speaks of. */
+function subjectsOf({ groups, rules, bindings, exits, routes }: Policy): Subject[] {
   return [
     ...rules.flatMap(({ from, to }) => [...from, ...to]),
     ...bindings.flatMap(({ to }) => to),
     ...[...exits, ...routes].flatMap(({ offer, use }) => [...offer, ...use]),
+    ...[...groups.values()].flatMap(({ members }) => members),
   ];
 }

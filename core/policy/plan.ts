@@ -46,7 +46,7 @@ export function formatPlan(plan: Plan): string[] {
   return [
     ...plan.access.map((change) => accessText(plan, change)).sort(),
     ...plan.offers.map((change) => offerText(plan, change)).sort(),
-    ...plan.rights.map((change) => rightText(plan, change)).sort(),
+    ...rightTexts(plan, plan.rights).sort(),
   ];
 }
 
@@ -104,18 +104,26 @@ function offerText(sides: Sides, { verb, prefix, nodes }: OfferChange): string {
   return `${said(names, verb)} ${what}`;
 }
 
-function rightText(sides: Sides, change: RightChange): string {
-  const { before, after, kind, path, apart, users, nodes } = change;
-  const verb = after > before ? "gains" : "loses";
-  const named = { nodes: new Set(nodes), users: new Set(users) };
-  const names = namesOf(sides, verb, named);
-  const rights = RIGHTS.slice(Math.min(before, after), Math.max(before, after)).join(", ");
+/** Changes of one kind for the same users and nodes are one sentence. */
+function rightTexts(sides: Sides, changes: readonly RightChange[]): string[] {
+  const sentences = new Map<string, string[]>();
+  for (const change of changes) {
+    const { before, after, users, nodes } = change;
+    const verb = after > before ? "gains" : "loses";
+    const names = namesOf(sides, verb, { nodes: new Set(nodes), users: new Set(users) });
+    const rights = RIGHTS.slice(Math.min(before, after), Math.max(before, after)).join(", ");
+    const start = `${said(names, verb)} ${rights} on `;
+    sentences.set(start, [...sentences.get(start) ?? [], objectText(change)]);
+  }
+  return [...sentences].map(([start, objects]) => start + objects.sort().join(", "));
+}
+
+function objectText({ kind, path, apart }: RightChange): string {
+  if (path === SYSTEM_PATH) return `the mesh's own ${kind}`;
   // That `*` leaves the mesh's own objects alone is what it means, and no news.
   const except = apart.filter((each) => each !== SYSTEM_PATH)
     .map((each) => formatObject({ kind, path: each })).join(", ");
-  const object = path === SYSTEM_PATH ? "the mesh's own " + kind : formatObject({ kind, path });
-  return `${said(names, verb)} ${rights} on ${object}` +
-    (except === "" ? "" : ` (apart from ${except})`);
+  return formatObject({ kind, path }) + (except === "" ? "" : ` (apart from ${except})`);
 }
 
 function said(names: readonly string[], verb: Verb): string {

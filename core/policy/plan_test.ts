@@ -296,13 +296,8 @@ const TEXTS: [name: string, before: Policy, after: Policy, lines: string[]][] = 
     [
       "everyone gains 53, icmp on everyone",
       "user:alice, user:bob gain any on self",
-      "everyone gains read on panel:alerts",
-      "everyone gains read on panel:map",
-      "everyone gains read on panel:s3",
-      "everyone gains read on panel:shares",
-      "everyone gains read on panel:visualizer",
-      "everyone gains read, write on nfs:default",
-      "everyone gains read, write on share:default",
+      "everyone gains read on panel:alerts, panel:map, panel:s3, panel:shares, panel:visualizer",
+      "everyone gains read, write on nfs:default, share:default",
     ],
   ],
   [
