@@ -76,12 +76,13 @@ function namesOf({ before, after }: Sides, verb: Verb, named: Named): string[] {
 }
 
 function accessText(sides: Sides, change: AccessChange): string {
-  const { verb, traffic, target, isSelf } = change;
+  const { verb, traffic, target, scope } = change;
   const nodes = (ids: readonly PeerId[]) =>
     namesOf(sides, verb, { nodes: new Set(ids), users: null });
   const sources = nodes(change.sources);
-  const to = isSelf ? "self" : nodes(change.destinations).join(", ");
-  return `${said(sources, verb)} ${formatTraffic(traffic)} ${targetText(target, to)}`;
+  const to = scope === "own" ? "self" : nodes(change.destinations).join(", ");
+  const end = scope === "others" ? " (of other users)" : "";
+  return `${said(sources, verb)} ${formatTraffic(traffic)} ${targetText(target, to)}${end}`;
 }
 
 function targetText(target: Target, to: string): string {

@@ -8,7 +8,8 @@ import type { Prefix } from "../ip.ts";
 import { accessTo } from "./access.ts";
 import { isOwnPair, type NodeClass, nodeClasses, nodesOn, type Pair } from "./plan_classes.ts";
 import { pairOf, type Side, type Sides } from "./plan_classes.ts";
-import { type Pairs, type Rectangle, rectangles } from "./rectangles.ts";
+import { type Scope, sentences } from "./plan_sentences.ts";
+import type { Pairs } from "./rectangles.ts";
 import type { MeshNode, MeshSubjects } from "./subjects.ts";
 import {
   ALL_TRAFFIC,
@@ -38,8 +39,8 @@ export interface AccessChange {
   readonly target: Target;
   readonly sources: readonly PeerId[];
   readonly destinations: readonly PeerId[];
-  /** Only to nodes of the source's own user. */
-  readonly isSelf: boolean;
+  /** Whether only pairs of one user are meant, or only pairs that are not. */
+  readonly scope: Scope;
 }
 
 /** What each pair of classes gains, or loses, by the places of the two in their list. */
@@ -65,7 +66,7 @@ export function accessChanges(sides: Sides, prefixes: readonly Prefix[]): Access
   const classes = nodeClasses(sides);
   const targets: Target[] = [
     { type: "node" },
-    { type: "exit" },
+    ...(hasExits(sides) ? [{ type: "exit" } as const] : []),
     ...prefixes.map((prefix): Target => ({
       type: "route",
       prefix,
@@ -77,8 +78,17 @@ export function accessChanges(sides: Sides, prefixes: readonly Prefix[]): Access
       groups.flatMap((group) => changesOf(sides, classes, deltas, group));
     const byDelta = said(groupsByDelta(deltas));
     const byPart = said(groupsByPart(deltas));
-    return byPart.length < byDelta.length ? byPart : byDelta;
+    return lengthOf(byPart) < lengthOf(byDelta) ? byPart : byDelta;
   });
+}
+
+/** How much there is to read: a sentence with an exception counts as one and a half. */
+function lengthOf(changes: readonly AccessChange[]): number {
+  return changes.reduce((sum, { scope }) => sum + (scope === "others" ? 1.5 : 1), 0);
+}
+
+function hasExits({ before, after }: Sides): boolean {
+  return before.policy.exits.length + after.policy.exits.length > 0;
 }
 
 function isBelow(inner: Prefix, outer: Prefix): boolean {
@@ -86,7 +96,7 @@ function isBelow(inner: Prefix, outer: Prefix): boolean {
 }
 
 function deltasOf(sides: Sides, classes: readonly NodeClass[], target: Target): Deltas[] {
-  const known = new Map<string, Record<Verb, Traffic>>();
+  const known = new Map<number, Record<Verb, Traffic>>();
   const both: Deltas[] = [
     { verb: "gains", target, rows: new Map() },
     { verb: "loses", target, rows: new Map() },
@@ -95,8 +105,9 @@ function deltasOf(sides: Sides, classes: readonly NodeClass[], target: Target): 
     classes.forEach((to, column) => {
       const pair = pairOf(from, to);
       if (pair === null) return;
-      const own = [isOwnPair(sides.before, pair), isOwnPair(sides.after, pair)];
-      const key = [from.kind, to.kind, ...own].join("/");
+      const own = 2 * Number(isOwnPair(sides.before, pair)) + Number(isOwnPair(sides.after, pair));
+      // There are no more kinds than classes, so that no two pairs of kinds have one key.
+      const key = 4 * (from.kind * classes.length + to.kind) + own;
       const delta = known.get(key) ?? deltaOf(sides, pair, target);
       known.set(key, delta);
       for (const { verb, rows } of both) {
@@ -176,81 +187,26 @@ function reachOf(
 function changesOf(
   sides: Sides,
   classes: readonly NodeClass[],
-  deltas: Deltas,
+  { verb, target, rows }: Deltas,
   group: Group,
 ): AccessChange[] {
-  const isAlone = (index: number) => classes[index]!.ids.length === 1;
+  const subjects = verb === "gains" ? sides.after : sides.before;
   const idsOf = (indices: readonly number[]) => indices.flatMap((index) => classes[index]!.ids);
-  const change = ({ rows, columns }: Rectangle, isSelf: boolean, pairs: Pairs): AccessChange => ({
-    verb: deltas.verb,
-    target: deltas.target,
-    traffic: commonTraffic(deltas, rows, columns, pairs),
-    sources: idsOf(rows),
-    destinations: idsOf(columns),
-    isSelf,
-  });
-  const plain = rectangles(group.pairs, isAlone);
-  const own = ownPairs(sides, classes, deltas.verb, group.pairs);
-  const rest = own && rectangles(own.rest, isAlone);
-  if (own === null || rest === null || rest.length + 1 >= plain.length) {
-    return plain.map((each) => change(each, false, group.pairs));
+  return sentences(subjects, classes, group.pairs).map((sentence) => ({
+    verb,
+    target,
+    traffic: commonTraffic(rows, sentence.pairs),
+    sources: idsOf(sentence.rows),
+    destinations: idsOf(sentence.columns),
+    scope: sentence.scope,
+  }));
+}
+
+/** Everything that all of `pairs` gain or lose: no less than what they were grouped for. */
+function commonTraffic(rows: Deltas["rows"], pairs: Pairs): Traffic {
+  const sets = new Set<Traffic>();
+  for (const [row, columns] of pairs) {
+    for (const column of columns) sets.add(rows.get(row)!.get(column)!);
   }
-  const rows = [...own.indices];
-  return [
-    change({ rows, columns: rows }, true, own.taken),
-    ...rest.map((each) => change(each, false, own.rest)),
-  ];
-}
-
-/** Everything that all of the pairs in a rectangle gain or lose: no less than the group's own. */
-function commonTraffic(
-  { rows }: Deltas,
-  wanted: readonly number[],
-  columns: readonly number[],
-  pairs: Pairs,
-): Traffic {
-  const sets = wanted.flatMap((row) =>
-    columns.filter((column) => pairs.get(row)?.has(column))
-      .map((column) => rows.get(row)!.get(column)!)
-  );
-  return [...new Set(sets)].reduce((a, b) => a === b ? a : intersect(a, b));
-}
-
-/** Classes of users all of whose own pairs change: those pairs, and all others; null for none. */
-function ownPairs(
-  sides: Sides,
-  classes: readonly NodeClass[],
-  verb: Verb,
-  pairs: Pairs,
-): { indices: Set<number>; taken: Pairs; rest: Pairs } | null {
-  const taken = new Map<number, Set<number>>();
-  for (const own of classesByUser(verb === "gains" ? sides.after : sides.before, classes)) {
-    const all = own.flatMap((row) => own.map((column) => [row, column] as const))
-      .filter(([row, column]) => pairOf(classes[row]!, classes[column]!) !== null);
-    if (all.length === 0 || !all.every(([row, column]) => pairs.get(row)?.has(column))) continue;
-    for (const [row, column] of all) {
-      taken.set(row, (taken.get(row) ?? new Set<number>()).add(column));
-    }
-  }
-  if (taken.size === 0) return null;
-  const rest = [...pairs].map(([row, columns]) =>
-    [row, new Set([...columns].filter((column) => !taken.get(row)?.has(column)))] as const
-  );
-  return {
-    indices: new Set(taken.keys()),
-    taken,
-    rest: new Map(rest.filter(([, columns]) => columns.size > 0)),
-  };
-}
-
-/** Classes all of whose nodes are one user's, user by user. */
-function classesByUser(subjects: MeshSubjects, classes: readonly NodeClass[]): number[][] {
-  const byUser = new Map<string, number[]>();
-  classes.forEach(({ ids }, index) => {
-    const users = new Set(ids.map((id) => subjects.node(id)?.user ?? null));
-    const [user] = users;
-    if (users.size !== 1 || typeof user !== "string") return;
-    byUser.set(user, [...byUser.get(user) ?? [], index]);
-  });
-  return [...byUser.values()];
+  return [...sets].reduce(intersect);
 }

@@ -20,8 +20,8 @@ export type Side = keyof Sides;
 /** Nodes that are alike. */
 export interface NodeClass {
   readonly ids: readonly PeerId[];
-  /** Equal for classes that only differ in who owns the nodes. */
-  readonly kind: string;
+  /** Equal for classes that only differ in who owns the nodes; less than their number. */
+  readonly kind: number;
 }
 
 /** One node of each of two classes, which are two nodes. */
@@ -33,11 +33,14 @@ export interface Pair {
 /** All nodes of either side, in classes. */
 export function nodeClasses(sides: Sides): NodeClass[] {
   const ids = new Set([...sides.before.view.nodes, ...sides.after.view.nodes].map(({ id }) => id));
-  const classes = new Map<string, { ids: PeerId[]; kind: string }>();
+  const classes = new Map<string, { ids: PeerId[]; kind: number }>();
+  const kinds = new Map<string, number>();
   const marks = { before: marker(sides.before), after: marker(sides.after) };
   for (const id of ids) {
     const found = { before: marks.before(id), after: marks.after(id) };
-    const kind = `${found.before.kind}|${found.after.kind}`;
+    const marksOfBoth = `${found.before.kind}|${found.after.kind}`;
+    const kind = kinds.get(marksOfBoth) ?? kinds.size;
+    kinds.set(marksOfBoth, kind);
     const key = JSON.stringify([kind, found.before.owner, found.after.owner]);
     const known = classes.get(key);
     if (known) known.ids.push(id);
@@ -95,6 +98,6 @@ export function nodesOn(
 
 /** Whether a pair is one user's on that side. */
 export function isOwnPair(subjects: MeshSubjects, pair: Pair): boolean {
-  const nodes = nodesOn(subjects, pair);
-  return nodes !== null && haveOneUser(nodes.from, nodes.to);
+  const [from, to] = [subjects.node(pair.from), subjects.node(pair.to)];
+  return from !== undefined && to !== undefined && haveOneUser(from, to);
 }

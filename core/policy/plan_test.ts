@@ -30,10 +30,11 @@ function saidOf(plan: Plan, verb: string, type: string, from: PeerId, to: PeerId
   return plan.access.filter((change) => {
     if (change.verb !== verb || change.target.type !== type) return false;
     if (!change.sources.includes(from) || !change.destinations.includes(to)) return false;
-    if (!change.isSelf) return true;
+    if (change.scope === "all") return true;
     const subjects = verb === "gains" ? plan.after : plan.before;
     const [a, b] = [subjects.node(from), subjects.node(to)];
-    return a !== undefined && b !== undefined && haveOneUser(a, b);
+    const isOwn = a !== undefined && b !== undefined && haveOneUser(a, b);
+    return isOwn === (change.scope === "own");
   });
 }
 

@@ -12,37 +12,49 @@ export interface Rectangle {
   readonly columns: readonly number[];
 }
 
+/** Whether it does not matter if a rectangle holds that pair. */
+export type IsFree = (row: number, column: number) => boolean;
+
 /**
- * Covers exactly `pairs` by rectangles that share no pair. Whether a number is paired with itself
- * does not matter where `isFree` says so.
+ * Rectangles that share no pair and hold exactly `pairs`, apart from free ones. Few of them, found
+ * greedily; the fewest would be a hard problem.
  */
-export function rectangles(pairs: Pairs, isFree: (number: number) => boolean): Rectangle[] {
-  const byRow = groupRows(pairs, isFree);
-  const byColumn = groupRows(transposed(pairs), isFree);
+export function rectangles(pairs: Pairs, isFree: IsFree): Rectangle[] {
+  const byRow = joinedRows(pairs, isFree);
+  const byColumn = joinedRows(transposed(pairs), (row, column) => isFree(column, row));
   if (byRow.length <= byColumn.length) return byRow;
   return byColumn.map(({ rows, columns }) => ({ rows: columns, columns: rows }));
 }
 
-function groupRows(pairs: Pairs, isFree: (number: number) => boolean): Rectangle[] {
-  const counts = new Map<string, number>();
-  const choices = new Map<number, Set<string>>();
-  for (const [row, columns] of pairs) {
-    const keys = new Set([keyOf(columns)]);
-    if (isFree(row)) keys.add(keyOf([...columns, row]));
-    choices.set(row, keys);
-    for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+/** Rows with the same columns, each of which may lack columns that are free for it. */
+function joinedRows(pairs: Pairs, isFree: IsFree): Rectangle[] {
+  const found: { rows: number[]; columns: Set<number> }[] = [];
+  const longestFirst = [...pairs].sort((a, b) => b[1].size - a[1].size);
+  for (const [row, columns] of longestFirst) {
+    const fitting = found.find((each) => fits(each, row, columns, isFree));
+    if (fitting === undefined) {
+      found.push({ rows: [row], columns: new Set(columns) });
+    } else {
+      fitting.rows.push(row);
+      for (const column of columns) fitting.columns.add(column);
+    }
   }
-  const groups = new Map<string, number[]>();
-  for (const [row, keys] of choices) {
-    const [first, second] = keys;
-    const key = second !== undefined && counts.get(second)! > counts.get(first!)! ? second : first!;
-    groups.set(key, [...groups.get(key) ?? [], row]);
-  }
-  return [...groups].map(([key, rows]) => ({ rows, columns: key.split(",").map(Number) }));
+  return found.map(({ rows, columns }) => ({ rows, columns: [...columns] }));
 }
 
-function keyOf(columns: Iterable<number>): string {
-  return [...new Set(columns)].sort((a, b) => a - b).join(",");
+function fits(
+  { rows, columns }: { readonly rows: readonly number[]; readonly columns: ReadonlySet<number> },
+  row: number,
+  wanted: ReadonlySet<number>,
+  isFree: IsFree,
+): boolean {
+  for (const column of columns) {
+    if (!wanted.has(column) && !isFree(row, column)) return false;
+  }
+  for (const column of wanted) {
+    if (!columns.has(column) && !rows.every((other) => isFree(other, column))) return false;
+  }
+  return true;
 }
 
 function transposed(pairs: Pairs): Pairs {
@@ -51,4 +63,15 @@ function transposed(pairs: Pairs): Pairs {
     for (const column of columns) out.set(column, (out.get(column) ?? new Set()).add(row));
   }
   return out;
+}
+
+/** Only those of `pairs` for which `isWanted` holds. */
+export function filterPairs(
+  pairs: Pairs,
+  isWanted: (row: number, column: number) => boolean,
+): Pairs {
+  const kept = [...pairs].map(([row, columns]) =>
+    [row, new Set([...columns].filter((column) => isWanted(row, column)))] as const
+  );
+  return new Map(kept.filter(([, columns]) => columns.size > 0));
 }
