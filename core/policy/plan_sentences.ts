@@ -36,7 +36,12 @@ export function sentences(
 
   const own = ownSentences(classes, owners, filterPairs(pairs, isOwn), isAlone);
   const others = filterPairs(pairs, (row, column) => !isOwn(row, column));
-  const apart = rectangles(others, isFree).map((each) => sentence(each, "others", others));
+  const apart = rectangles(others, isFree).map((each) => {
+    const isExceptional = each.rows.some((row) =>
+      each.columns.some((column) => isOwn(row, column))
+    );
+    return sentence(each, isExceptional ? "others" : "all", others);
+  });
   const whole = wholeUsers(classes, owners, pairs);
   const rest = filterPairs(pairs, (row, column) => !whole.get(row)?.has(column));
   const mixed = whole.size === 0 ? plain : [

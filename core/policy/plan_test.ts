@@ -349,3 +349,20 @@ Deno.test("formatPlan() tells what a node that joins gains and gives", () => {
     "user:bob gains any on user:bob",
   ]);
 });
+
+Deno.test("formatPlan() says apart what nodes of one user have anyway, and no more than that", () => {
+  const view = meshOf(["a1 alice x", "a2 alice y", "b1 bob x", "b2 bob y", "c1 - x", "c2 - y"]);
+  const own = { from: "everyone", to: "self", ports: "any" };
+  const gain = { from: "tag:x", to: "tag:y", ports: "ssh" };
+  const lines = (...more: unknown[]) =>
+    formatPlan(planOf(
+      worldOf({ rules: [own, ...more] }, view),
+      worldOf({ rules: [own, gain] }, view),
+    ));
+  assert.deepEqual(lines(), ["tag:x gains tcp/22 on tag:y (of other users)"]);
+  // The nodes that are nobody's are not one user's: they gain nothing, and so it must be said.
+  assert.deepEqual(lines({ from: "c1", to: "c2", ports: "ssh" }), [
+    "node:a1, node:b1 gain tcp/22 on tag:y (of other users)",
+    "node:c1 gains tcp/22 on node:a2, node:b2",
+  ]);
+});
