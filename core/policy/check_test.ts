@@ -79,8 +79,34 @@ const FAILING: [test: Record<string, unknown>, text: string, more?: Record<strin
   [
     { from: "user:bob", deny: "exit:nas" },
     "policy#tests/0/deny: failed: deny exit:nas\n" +
-    "  desk (user:bob) may reach the Internet through nas (tag:server)\n0 passed, 1 failed",
-    { exits: [{ offer: "nas", use: "user:bob" }] },
+    "  desk (user:bob) -> the Internet through nas (tag:server): allowed\n" +
+    "    by policy#exits/0  (Trip)\n0 passed, 1 failed",
+    { exits: [{ offer: "nas", use: "user:bob", comment: "Trip" }] },
+  ],
+  [
+    { from: "user:bob", allow: "exit:nas" },
+    "policy#tests/0/allow: failed: allow exit:nas\n" +
+    "  desk (user:bob) -> the Internet through nas (tag:server): denied\n" +
+    "    nothing in exits allows it\n0 passed, 1 failed",
+  ],
+  [
+    { from: "user:bob", deny: "route:10.1.0.0/16" },
+    "policy#tests/0/deny: failed: deny route:10.1.0.0/16\n" +
+    "  desk (user:bob) -> 10.1.0.0/16 through nas (tag:server): allowed for tcp/80\n" +
+    "    by policy#routes/0\n0 passed, 1 failed",
+    { routes: [{ prefix: "10.0.0.0/8", offer: "nas", use: "everyone", ports: "http" }] },
+  ],
+  [
+    { from: "user:bob", allow: "route:10.0.0.0/8" },
+    "policy#tests/0/allow: failed: allow route:10.0.0.0/8\n" +
+    "  desk (user:bob) -> 10.0.0.0/8 through nas (tag:server): denied\n" +
+    "    by policy#routes/1\n0 passed, 1 failed",
+    {
+      routes: [
+        { prefix: "10.0.0.0/8", offer: "nas", use: "everyone" },
+        { prefix: "10.9.0.0/16", offer: "nas", use: "user:bob", action: "deny" },
+      ],
+    },
   ],
   [
     { from: "user:bob", allow: "route:10.0.0.0/8" },

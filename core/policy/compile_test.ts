@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { FilterRule } from "../filter/rules.ts";
-import { formatIp, parseIp, prefixContains } from "../ip.ts";
+import { formatIp, parseIp, parsePrefix, prefixContains } from "../ip.ts";
 import { anyMesh, anyPolicy, pointsOf } from "../../tests/policy_random.ts";
 import { meshOf, nodeNamed, worldOf } from "./_world.ts";
 import { accessTo } from "./access.ts";
@@ -11,7 +11,7 @@ import { judge } from "./explain.ts";
 import { internetPrefixes } from "./internet.ts";
 import { MeshSubjects } from "./subjects.ts";
 import { hasPoint, trafficOf } from "./traffic.ts";
-import { mayUseExit } from "./ways.ts";
+import { mayUseExit, routeAccess } from "./ways.ts";
 
 const MESH = meshOf(["laptop alice", "phone alice", "nas - server", "desk bob"]);
 
@@ -119,6 +119,37 @@ Deno.test("compileNode() lets through an exit whom the policy lets use it, and n
       }
     }),
     { numRuns: 200 },
+  );
+});
+
+Deno.test("compileNode() lets through a router exactly what routes say for each address", () => {
+  const addresses = ["9.9.9.9", "10.0.0.1", "10.1.0.1", "10.1.2.3", "192.168.0.9", "192.168.1.1"];
+  fc.assert(
+    fc.property(anyPolicy, anyMesh, (tree, view) => {
+      const world = worldOf({ ...tree, exits: [] }, view);
+      for (const router of view.nodes) {
+        const rules = compileNode(world, router).filter(({ destinations }) =>
+          destinations !== null
+        );
+        const points = pointsOf(rules.map(trafficOf));
+        for (const from of view.nodes.filter(({ id }) => id !== router.id)) {
+          for (const text of addresses) {
+            const about = rules.filter(({ sources, destinations }) =>
+              (sources === null || sources.has(from.id)) &&
+              destinations!.some((each) => prefixContains(each, parseIp(text)!))
+            );
+            const access = routeAccess(world, from, router, parsePrefix(`${text}/32`)!);
+            for (const point of points) {
+              const matching = about.filter((rule) => hasPoint(trafficOf(rule), point));
+              const isAllowed = matching.length > 0 &&
+                matching.every(({ action }) => action === "allow");
+              assert.equal(isAllowed, hasPoint(access, point));
+            }
+          }
+        }
+      }
+    }),
+    { numRuns: 60 },
   );
 });
 

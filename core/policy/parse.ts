@@ -66,6 +66,7 @@ export function parsePolicy(
   const policy: Policy = {
     groups: readGroups(files, problems, names),
     tags: readTags(files, problems, names),
+    services: names.services,
     bindings: read("bindings", readBinding),
     rules: read("rules", readRule),
     exits: read("exits", readExit),

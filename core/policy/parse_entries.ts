@@ -137,7 +137,8 @@ export function readTest(reader: Reader, value: Item<"tests">, path: Path): Poli
   };
 }
 
-function readTarget(
+/** What one line of a test asks for. */
+export function readTarget(
   reader: Reader,
   text: string,
   path: Path,

@@ -83,6 +83,8 @@ export interface PolicyTest {
 export interface Policy {
   readonly groups: ReadonlyMap<string, Group>;
   readonly tags: ReadonlyMap<string, Tag>;
+  /** Port sets by name, the built-in ones included. */
+  readonly services: ReadonlyMap<string, Traffic>;
   readonly bindings: readonly Binding[];
   readonly rules: readonly Rule[];
   readonly exits: readonly Exit[];

@@ -7,12 +7,13 @@
  */
 import { explainAll, noOtherLayers, type OtherLayers } from "./explain.ts";
 import { explainRight, formatRight } from "./explain_right.ts";
-import { formatExplanation, nodeText } from "./explain_text.ts";
+import { formatExplanation } from "./explain_text.ts";
+import { explainWay, formatWay } from "./explain_way.ts";
 import { formatPrefix } from "../ip.ts";
 import type { PolicyTest, TestCase, TestTarget } from "./policy.ts";
 import type { Subject } from "./subject.ts";
 import type { MeshNode, MeshSubjects, Principal } from "./subjects.ts";
-import { mayOfferRoute, mayUseExit, routeAccess } from "./ways.ts";
+import { mayOfferRoute } from "./ways.ts";
 
 /** A line of a test that does not hold. */
 export interface TestFailure {
@@ -111,13 +112,9 @@ function runWay(
     for (const via of vias) {
       if (from.id === via.id) continue;
       pairs++;
-      const isAllowed = target.type === "exit"
-        ? mayUseExit(subjects, from, via)
-        : routeAccess(subjects, from, via, target.prefix).length > 0;
-      if (isAllowed === isExpected) continue;
-      const what = target.type === "exit" ? "the Internet" : formatPrefix(target.prefix);
-      const verb = isAllowed ? "may" : "may not";
-      return `${nodeText(from)} ${verb} reach ${what} through ${nodeText(via)}`;
+      const prefix = target.type === "exit" ? null : target.prefix;
+      const explanation = explainWay(subjects, { from, via, prefix });
+      if (explanation.isAllowed !== isExpected) return formatWay(explanation);
     }
   }
   if (pairs > 0) return null;

@@ -5,9 +5,9 @@
  */
 import { type Prefix, prefixContains } from "../ip.ts";
 import { internetPrefixes } from "./internet.ts";
-import type { Policy, Route } from "./policy.ts";
+import type { Action, Exit, Policy, Route } from "./policy.ts";
 import type { MeshNode, MeshSubjects } from "./subjects.ts";
-import { ALL_TRAFFIC, NO_TRAFFIC, subtract, type Traffic, union } from "./traffic.ts";
+import { ALL_TRAFFIC, subtract, type Traffic, union } from "./traffic.ts";
 
 /** Exits and routes alike. */
 export function waysOf(policy: Policy): Route[] {
@@ -34,10 +34,31 @@ export function mayOfferRoute(subjects: MeshSubjects, node: MeshNode, prefix: Pr
   );
 }
 
+/** The entries that speak of `from` reaching the Internet through `exit`. */
+export function exitsFor(subjects: MeshSubjects, from: MeshNode, exit: MeshNode): Exit[] {
+  return subjects.policy.exits.filter((each) => speaksOf(subjects, each, from, exit));
+}
+
 /** Whether `from` may reach the Internet through `exit`. */
 export function mayUseExit(subjects: MeshSubjects, from: MeshNode, exit: MeshNode): boolean {
-  const speaking = subjects.policy.exits.filter((each) => speaksOf(subjects, each, from, exit));
+  const speaking = exitsFor(subjects, from, exit);
   return speaking.length > 0 && speaking.every(({ action }) => action === "allow");
+}
+
+/** The entries that speak of `from` reaching all of `prefix`, or deny a part, through `router`. */
+export function routesFor(
+  subjects: MeshSubjects,
+  from: MeshNode,
+  router: MeshNode,
+  prefix: Prefix,
+): Route[] {
+  return subjects.policy.routes.filter((route) => {
+    // A denial of a part counts: what is asked for is all of the prefix.
+    const isAbout = route.prefixes.some((each) =>
+      holds(each, prefix) || (route.action === "deny" && holds(prefix, each))
+    );
+    return isAbout && speaksOf(subjects, route, from, router);
+  });
 }
 
 /** What `from` may send to all of `prefix` through `router`. */
@@ -47,14 +68,7 @@ export function routeAccess(
   router: MeshNode,
   prefix: Prefix,
 ): Traffic {
-  // A denial of a part counts: what is asked for is all of the prefix.
-  return sumOf(
-    subjects,
-    from,
-    router,
-    ({ action, prefixes }) =>
-      prefixes.some((each) => holds(each, prefix) || (action === "deny" && holds(prefix, each))),
-  );
+  return sumOf(routesFor(subjects, from, router, prefix));
 }
 
 /** What `from` may send through `router` to the part of `prefix` that no longer prefix is about. */
@@ -65,27 +79,16 @@ export function routeAccessApart(
   prefix: Prefix,
 ): Traffic {
   return sumOf(
-    subjects,
-    from,
-    router,
-    ({ prefixes }) => prefixes.some((each) => holds(each, prefix)),
+    subjects.policy.routes.filter((route) =>
+      route.prefixes.some((each) => holds(each, prefix)) && speaksOf(subjects, route, from, router)
+    ),
   );
 }
 
-function sumOf(
-  subjects: MeshSubjects,
-  from: MeshNode,
-  router: MeshNode,
-  isAbout: (route: Route) => boolean,
-): Traffic {
-  let allowed: Traffic = NO_TRAFFIC;
-  let denied: Traffic = NO_TRAFFIC;
-  for (const route of subjects.policy.routes) {
-    if (!isAbout(route) || !speaksOf(subjects, route, from, router)) continue;
-    if (route.action === "allow") allowed = union(allowed, route.traffic);
-    else denied = union(denied, route.traffic);
-  }
-  return subtract(allowed, denied);
+function sumOf(routes: readonly Route[]): Traffic {
+  const sum = (wanted: Action) =>
+    union(...routes.filter(({ action }) => action === wanted).map(({ traffic }) => traffic));
+  return subtract(sum("allow"), sum("deny"));
 }
 
 type Way = Pick<Route, "action" | "offer" | "use">;
