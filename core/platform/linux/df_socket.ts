@@ -26,7 +26,7 @@ import {
 import { libcControl } from "./libc_control.ts";
 import { IOVEC, MMSGHDR, MSG, NAME } from "./messages.ts";
 import { PinnedMemory } from "./pinned.ts";
-import { setOption, SOCKADDR_IN6, type UdpSockets, writeSockaddr } from "./udp.ts";
+import { setMark, setOption, SOCKADDR_IN6, type UdpSockets, writeSockaddr } from "./udp.ts";
 
 const SOL_SOCKET = 1, SO_REUSEPORT = 15;
 const IPPROTO_IP = 0, IP_PKTINFO = 8, IP_MTU_DISCOVER = 10, PMTUDISC_PROBE = 3;
@@ -83,6 +83,7 @@ function openIpv4(node: UdpSockets): number {
   const fd = check("open a UDP socket", symbols.socket(AF_INET, type, 0));
   try {
     setOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
+    setMark(fd, node.mark);
     const name = new Uint8Array(SOCKADDR_IN6);
     const view = new DataView(name.buffer);
     const length = writeSockaddr(view, 0, AF_INET, OWN_LOOPBACK, node.port);

@@ -16,15 +16,21 @@ const MAX_ROUNDS = 4;
 export class PunchSockets {
   readonly #onReceive: (socket: number, from: Endpoint, bytes: Uint8Array) => void;
   readonly #readiness: Readiness;
+  readonly #mark: number;
   readonly #receiver = new TrainReceiver();
   readonly #socketsByNumber = new Map<number, UdpSockets>();
   #lastNumber = 0;
 
-  /** @param onReceive Told of each datagram; its bytes are valid during the call. */
+  /**
+   * @param onReceive Told of each datagram; its bytes are valid during the call.
+   * @param mark Of what is sent, as of the node's own sockets.
+   */
   constructor(
     onReceive: (socket: number, from: Endpoint, bytes: Uint8Array) => void,
     readiness: Readiness,
+    mark = 0,
   ) {
+    this.#mark = mark;
     this.#onReceive = onReceive;
     this.#readiness = readiness;
   }
@@ -33,7 +39,7 @@ export class PunchSockets {
   open(count: number): number[] {
     const opened: number[] = [];
     while (opened.length < count) {
-      const socket = openAny();
+      const socket = openAny(this.#mark);
       if (socket === null) break;
       const number = ++this.#lastNumber;
       this.#socketsByNumber.set(number, socket);
@@ -80,9 +86,9 @@ export class PunchSockets {
 }
 
 /** A socket on a port of the kernel's choice, or null when there are no more descriptors. */
-function openAny(): UdpSockets | null {
+function openAny(mark: number): UdpSockets | null {
   try {
-    return openUdp(0, false);
+    return openUdp(0, false, 1, mark);
   } catch (error) {
     if (error instanceof MeshError) return null;
     throw error;

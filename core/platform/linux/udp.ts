@@ -15,12 +15,14 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
 } from "./libc.ts";
+import { libcControl } from "./libc_control.ts";
 import { SOL_UDP, UDP_GRO } from "./messages.ts";
 
 const SOL_SOCKET = 1,
   SO_REUSEPORT = 15,
   SO_SNDBUF = 7,
   SO_RCVBUF = 8,
+  SO_MARK = 36,
   SO_SNDBUFFORCE = 32,
   SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26;
@@ -44,6 +46,8 @@ export interface UdpSockets {
   readonly fds: readonly number[];
   readonly family: number;
   readonly port: number;
+  /** The mark of what they send, by which policy routing tells it apart; 0 for none. */
+  readonly mark: number;
   /** Sends one datagram now; `ip` is 16 bytes, IPv4 mapped. Returns false when it was refused. */
   send(bytes: Uint8Array, ip: Uint8Array, port: number): boolean;
   close(): void;
@@ -52,9 +56,10 @@ export interface UdpSockets {
 /**
  * Binds `port` on all addresses with so many sockets; port 0 lets the kernel choose.
  *
+ * @param mark See {@link UdpSockets.mark}; another one than 0 takes CAP_NET_ADMIN.
  * @throws {MeshError} `already-running` when the port is taken.
  */
-export function openUdp(port: number, wantsGro: boolean, sockets = 1): UdpSockets {
+export function openUdp(port: number, wantsGro: boolean, sockets = 1, mark = 0): UdpSockets {
   const { symbols } = libc();
   const fds: number[] = [];
   const close = () => fds.forEach((fd) => symbols.close(fd));
@@ -65,12 +70,14 @@ export function openUdp(port: number, wantsGro: boolean, sockets = 1): UdpSocket
     // Shared only once it is ours, so that a port of another program is still refused.
     if (sockets > 1) setOption(first.fd, SOL_SOCKET, SO_REUSEPORT, 1);
     while (fds.length < sockets) fds.push(bindSocket(first.port, wantsGro, true).fd);
+    for (const fd of fds) setMark(fd, mark);
     const name = new Uint8Array(SOCKADDR_IN6);
     const view = new DataView(name.buffer);
     return {
       fds,
       family,
       port: first.port,
+      mark,
       send(bytes, ip, to) {
         const length = writeSockaddr(view, 0, family, ip, to);
         return length > 0 && symbols.sendto(first.fd, bytes, bytes.length, 0, name, length) >= 0;
@@ -120,6 +127,26 @@ function bindSocket(port: number, wantsGro: boolean, isShared: boolean) {
   if (wantsGro) setOption(fd, SOL_UDP, UDP_GRO, 1);
   symbols.getsockname(fd, address, new Uint32Array([SOCKADDR_IN6]));
   return { fd, family, port: new DataView(address.buffer).getUint16(2) };
+}
+
+/**
+ * Marks what a socket sends from now on; 0 takes the mark away.
+ *
+ * @throws {MeshError} `privilege-missing` without CAP_NET_ADMIN.
+ */
+export function setMark(fd: number, mark: number): void {
+  // What has no mark needs no privilege either.
+  if (mark === 0 && readMark(fd) === 0) return;
+  const isSet = setOption(fd, SOL_SOCKET, SO_MARK, mark);
+  check("mark a socket", isSet ? 0 : -1);
+}
+
+/** The mark of what a socket sends. */
+export function readMark(fd: number): number {
+  const value = new Uint32Array(1);
+  const bytes = new Uint8Array(value.buffer);
+  libcControl().getsockopt(fd, SOL_SOCKET, SO_MARK, bytes, new Uint32Array([4]));
+  return value[0]!;
 }
 
 /** Sets an option that is a number; false when the kernel does not have it. */
