@@ -83,7 +83,7 @@ function openIpv4(node: UdpSockets): number {
   const fd = check("open a UDP socket", symbols.socket(AF_INET, type, 0));
   try {
     setOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
-    setMark(fd, node.mark);
+    if (node.mark !== 0) setMark(fd, node.mark);
     const name = new Uint8Array(SOCKADDR_IN6);
     const view = new DataView(name.buffer);
     const length = writeSockaddr(view, 0, AF_INET, OWN_LOOPBACK, node.port);

@@ -15,7 +15,6 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
 } from "./libc.ts";
-import { libcControl } from "./libc_control.ts";
 import { SOL_UDP, UDP_GRO } from "./messages.ts";
 
 const SOL_SOCKET = 1,
@@ -70,7 +69,7 @@ export function openUdp(port: number, wantsGro: boolean, sockets = 1, mark = 0):
     // Shared only once it is ours, so that a port of another program is still refused.
     if (sockets > 1) setOption(first.fd, SOL_SOCKET, SO_REUSEPORT, 1);
     while (fds.length < sockets) fds.push(bindSocket(first.port, wantsGro, true).fd);
-    for (const fd of fds) setMark(fd, mark);
+    if (mark !== 0) fds.forEach((fd) => setMark(fd, mark));
     const name = new Uint8Array(SOCKADDR_IN6);
     const view = new DataView(name.buffer);
     return {
@@ -135,18 +134,8 @@ function bindSocket(port: number, wantsGro: boolean, isShared: boolean) {
  * @throws {MeshError} `privilege-missing` without CAP_NET_ADMIN.
  */
 export function setMark(fd: number, mark: number): void {
-  // What has no mark needs no privilege either.
-  if (mark === 0 && readMark(fd) === 0) return;
   const isSet = setOption(fd, SOL_SOCKET, SO_MARK, mark);
   check("mark a socket", isSet ? 0 : -1);
-}
-
-/** The mark of what a socket sends. */
-export function readMark(fd: number): number {
-  const value = new Uint32Array(1);
-  const bytes = new Uint8Array(value.buffer);
-  libcControl().getsockopt(fd, SOL_SOCKET, SO_MARK, bytes, new Uint32Array([4]));
-  return value[0]!;
 }
 
 /** Sets an option that is a number; false when the kernel does not have it. */
