@@ -5,7 +5,7 @@
  */
 import { x25519 } from "@noble/curves/ed25519.js";
 import type { Namespace } from "../e2e/lab/netns.ts";
-import { type Process, waitFor } from "../e2e/lab/process.ts";
+import type { Process } from "../e2e/lab/process.ts";
 
 /** A Curve25519 key pair, base64 as WireGuard writes it. */
 export interface KeyPair {
@@ -141,10 +141,8 @@ export class WireGuardGo implements StockWireGuard, AsyncDisposable {
     });
     const wireguard = new WireGuardGo(machine, process, name);
     try {
-      await waitFor("wireguard-go's control socket", async () => {
-        if (!process.isRunning) throw new Error(process.report("ended early"));
-        return (await machine.run(["wg", "show", name])).code === 0;
-      });
+      // Not by asking `wg`: it removes a socket that is bound and does not listen yet.
+      await process.waitForOutput(/UAPI listener started/);
       await wireguard.configure(device);
       return wireguard;
     } catch (error) {
