@@ -100,13 +100,18 @@ export function ownRules(listing: string, first: number, count: number): string[
   ).map(wordsOfListed);
 }
 
+/** `ip` writes `tcp`, `6` or `ipproto-6`, depending on its version. */
+function protocolOf(text: string): "tcp" | "udp" {
+  return /^tcp$|^(ipproto-)?6$/.test(text) ? "tcp" : "udp";
+}
+
 function wordsOfListed(listed: ListedRule): string {
   const { priority, dst, dstlen, fwmark, ipproto, dport, table, suppress_prefixlen } = listed;
   const host = dst?.includes(":") ? 128 : 32;
   const match = {
     ...(fwmark === undefined ? {} : { mark: Number(fwmark) }),
     ...(dst === undefined ? {} : { to: `${dst}/${dstlen ?? host}` }),
-    ...(ipproto === "tcp" || ipproto === "udp" ? { protocol: ipproto } as const : {}),
+    ...(ipproto === undefined ? {} : { protocol: protocolOf(ipproto) }),
     ...(dport === undefined ? {} : { port: dport }),
   };
   return ruleWords({

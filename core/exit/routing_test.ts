@@ -9,7 +9,7 @@ const LISTING = JSON.stringify([
     priority: 4201,
     src: "all",
     dst: "192.0.2.1",
-    ipproto: "tcp",
+    ipproto: "ipproto-6",
     dport: 443,
     table: "254",
     protocol: "84",

@@ -70,7 +70,7 @@ export function planServer(settings: ServerSettings): ServerPlan {
     settings.meshPrefixes.some(isOf(family)) &&
     (settings.isExit || settings.routes.some(({ lan }) => isOf(family)(lan)))
   );
-  const chains = [mapping(settings), forward(settings), masquerade(settings)];
+  const chains = [inwards(settings), through(settings), outwards(settings)];
   const name = gatewayName(settings.context);
   return { settings, families, filter: { name, sets: setsOf(settings), chains } };
 }
@@ -126,7 +126,7 @@ function setsOf({ meshPrefixes, routes }: ServerSettings): NftSet[] {
 }
 
 /** The mesh's names for networks become theirs. */
-function mapping({ interfaceName, routes }: ServerSettings): NftChain {
+function inwards({ interfaceName, routes }: ServerSettings): NftChain {
   const rules = FAMILIES.flatMap((family) => {
     const pairs = routes.filter(({ lan }) => isOf(family)(lan))
       .flatMap(({ lan, mapped }) => mapped ? [pair(mapped, lan)] : []);
@@ -136,7 +136,7 @@ function mapping({ interfaceName, routes }: ServerSettings): NftChain {
     return [`${from} dnat ${ip} prefix to ${ip} daddr map ${anySet(pairs)}`];
   });
   return {
-    name: "mapping",
+    name: "inwards",
     type: "nat",
     hook: "prerouting",
     priority: "dstnat - 5",
@@ -145,7 +145,7 @@ function mapping({ interfaceName, routes }: ServerSettings): NftChain {
   };
 }
 
-function forward({ interfaceName, isExit }: ServerSettings): NftChain {
+function through({ interfaceName, isExit }: ServerSettings): NftChain {
   const mesh = quoted(interfaceName);
   const passing = FAMILIES.flatMap((family) => {
     const ip = keyword(family);
@@ -156,7 +156,7 @@ function forward({ interfaceName, isExit }: ServerSettings): NftChain {
     ];
   });
   return {
-    name: "forward",
+    name: "through",
     type: "filter",
     hook: "forward",
     priority: "filter - 5",
@@ -170,7 +170,7 @@ function forward({ interfaceName, isExit }: ServerSettings): NftChain {
   };
 }
 
-function masquerade({ interfaceName, routes }: ServerSettings): NftChain {
+function outwards({ interfaceName, routes }: ServerSettings): NftChain {
   const mesh = quoted(interfaceName);
   const inside = anySet([mesh, quoted("lo")]);
   const rules = FAMILIES.flatMap((family) => {
@@ -185,7 +185,7 @@ function masquerade({ interfaceName, routes }: ServerSettings): NftChain {
     ];
   });
   return {
-    name: "masquerade",
+    name: "outwards",
     type: "nat",
     hook: "postrouting",
     priority: "srcnat - 5",

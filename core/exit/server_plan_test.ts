@@ -64,12 +64,12 @@ table inet tunnelmesh_gateway_default {
     auto-merge
   }
 
-  chain mapping {
+  chain inwards {
     type nat hook prerouting priority dstnat - 5; policy accept;
     iifname "tm0" dnat ip prefix to ip daddr map { 10.201.0.0/24 : 192.168.1.0/24 }
   }
 
-  chain forward {
+  chain through {
     type filter hook forward priority filter - 5; policy accept;
     iifname != "tm0" oifname != "tm0" accept
     ct state established,related accept
@@ -80,7 +80,7 @@ table inet tunnelmesh_gateway_default {
     counter drop
   }
 
-  chain masquerade {
+  chain outwards {
     type nat hook postrouting priority srcnat - 5; policy accept;
     oifname "tm0" snat ip prefix to ip saddr map { 192.168.1.0/24 : 10.201.0.0/24 }
     iifname "tm0" oifname != { "tm0", "lo" } ip saddr @mesh4 masquerade
