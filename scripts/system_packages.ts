@@ -14,6 +14,7 @@ interface Requirement {
 const REQUIREMENTS: readonly Requirement[] = [
   { program: "ip", package: "iproute2" },
   { program: "nft", package: "nftables" },
+  { program: "iptables-legacy", package: "iptables" },
   { program: "ping", package: "iputils-ping" },
   { program: "wg", package: "wireguard-tools" },
   { program: "wireguard-go", package: "wireguard-go" },

@@ -7,11 +7,14 @@
  * @module
  */
 import { renderRemoval, renderTable } from "../../exit/nft.ts";
+import { legacyObstacles, nftObstacles, type Obstacle } from "../../exit/obstacles.ts";
 import { forwardingSysctls, type ServerPlan, sideEffects } from "../../exit/server_plan.ts";
+import { outputOf, readProc } from "./dns_program.ts";
 import { interfaceNames, nft, writeSysctl } from "./exit_programs.ts";
 import { ExitJournal, restoreSysctls, valuesOf } from "./exit_record.ts";
 
 const NAME = "exit_server";
+const LEGACY = [["ip", "iptables-legacy"], ["ip6", "ip6tables-legacy"]] as const;
 
 /** The exit or router as this machine's kernel has it; one for each context. */
 export class ExitServer implements Disposable {
@@ -72,6 +75,21 @@ export class ExitServer implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Chains of other programs that drop members' traffic unless they are told otherwise. */
+export async function findObstacles(plan: ServerPlan): Promise<Obstacle[]> {
+  const { interfaceName } = plan.settings;
+  const chains = await outputOf("nft", ["--json", "list", "chains"]);
+  const found = chains === null ? [] : nftObstacles(chains, plan.filter.name, interfaceName);
+  for (const [family, command] of LEGACY) {
+    // Asked for a table that is not there, iptables would make it.
+    const tables = await readProc(`/proc/net/${family}_tables_names`);
+    if (!/^filter$/m.test(tables ?? "")) continue;
+    const listing = await outputOf(command, ["-S"]);
+    if (listing !== null) found.push(...legacyObstacles(listing, command, interfaceName));
+  }
+  return found;
 }
 
 /** Which settings have to be put back first, because the kernel changes others with them. */

@@ -4,7 +4,7 @@
  *
  * A line of JSON on standard input is a plan's settings to put in force, with prefixes as text;
  * `remove` undoes it and waits for another line before the kill switch opens. Every answer is a line
- * that begins with `done`, `opening` or `failed`.
+ * that begins with `done`, `opening` or `failed`; `done` says what is still in the way, or `fully`.
  * @module
  */
 import { errorMessage } from "../../../core/errors.ts";
@@ -12,7 +12,7 @@ import { planClient } from "../../../core/exit/client_plan.ts";
 import { planServer } from "../../../core/exit/server_plan.ts";
 import { parsePrefix } from "../../../core/ip.ts";
 import { ExitClient } from "../../../core/platform/linux/exit_client.ts";
-import { ExitServer } from "../../../core/platform/linux/exit_server.ts";
+import { ExitServer, findObstacles } from "../../../core/platform/linux/exit_server.ts";
 
 const [role, folder] = Deno.args as ["client" | "server", string];
 
@@ -42,7 +42,12 @@ for (let line = await nextLine(); line !== ""; line = await nextLine()) {
     if (line === "remove") await system.remove(beforeOpening);
     else if (system instanceof ExitClient) {
       ({ problem } = await system.apply(planClient(JSON.parse(line, revive))));
-    } else await system.apply(planServer(JSON.parse(line, revive)));
+    } else {
+      const plan = planServer(JSON.parse(line, revive));
+      await system.apply(plan);
+      const obstacles = await findObstacles(plan);
+      if (obstacles.length > 0) problem = JSON.stringify(obstacles);
+    }
     console.log(`done ${problem ?? "fully"}`);
   } catch (error) {
     console.log(`failed ${errorMessage(error)}`);
