@@ -29,8 +29,8 @@ const CHATTER_MS = 400;
 
 /** Everything about routes, packet filters and settings that a program could leave behind. */
 async function dump(machine: Namespace): Promise<string> {
-  const script = `nft -s list ruleset; ip rule; ip -6 rule; ip route show table all;
-    ip -6 route show table all; cd /proc/sys/net;
+  const script = `nft -s list ruleset; ip rule; ip -6 rule; ip route show table all | sort;
+    ip -6 route show table all | sort; cd /proc/sys/net;
     grep -r . ipv4/conf ipv6/conf ipv4/ip_forward 2>/dev/null`;
   const { stdout } = await machine.run(["sh", "-c", script]);
   // Routes that the kernel makes and refreshes by itself.
@@ -54,6 +54,8 @@ async function start(stack: AsyncDisposableStack) {
       stack.use(world.client.spawn(ping));
     }
   }
+  const guest = await world.addGuest();
+  stack.use(guest.spawn(["ping", "-n", "-i", "0.1", WORLD4]));
   return { world, server, probe: new Probe(probe) };
 }
 
@@ -73,7 +75,15 @@ labTest({
     const unprotected = await capture.leaks();
     // The capture and the probe are worth something.
     const kinds = ["203.0.113.10.53: Flags", "203.0.113.10.53:", "192.168.1.1.53:"];
-    for (const kind of [...kinds, "2001:db8:9::10.53: Flags", "ICMP echo", "ICMP6, echo"]) {
+    for (
+      const kind of [
+        "10.88.0.2 >",
+        ...kinds,
+        "2001:db8:9::10.53: Flags",
+        "ICMP echo",
+        "ICMP6, echo",
+      ]
+    ) {
       assert.ok(unprotected.some((line) => line.includes(kind)), kind);
     }
     assert.equal(await tell(server, SERVER), "done fully");
@@ -163,6 +173,12 @@ labTest({
     await works("the way after repair");
     await quiet("repair");
 
+    // An exit that does not carry IPv6.
+    assert.equal(await tell(driver, { ...CLIENT, ipv6: false }), "done fully");
+    assert.equal(await probe.ask("tcp", `${WORLD4}:9999`), EXIT4);
+    assert.equal(await probe.ask("tcp", `[${WORLD6}]:9999`), "none");
+    await quiet("IPv6 without an exit for it");
+
     // LAN access: the LAN and its neighbours, never its resolver.
     assert.equal(await tell(driver, { ...CLIENT, lanPrefixes: ["192.168.1.0/24"] }), "done fully");
     assert.equal(await probe.ask("tcp", `${LAN_ROUTER4}:9999`), CLIENT4);
@@ -182,6 +198,16 @@ labTest({
     assert.equal(await tell(driver, "go on"), "done fully");
     assert.equal(await probe.ask("udp", `${WORLD4}:9999`), HOME4);
     assert.equal(await probe.ask("tcp", `[${WORLD6}]:9999`), CLIENT6);
+    assert.equal(await dump(client), before);
+
+    // Whoever prefers that goes on without the exit.
+    assert.equal(await tell(driver, { ...CLIENT, onLoss: "direct" }), "done fully");
+    await works("the way that may be left");
+    tunnel.killTree("SIGKILL");
+    await tunnel.exited;
+    assert.equal(await probe.ask("udp", `${WORLD4}:9999`), HOME4);
+    assert.equal(await tell(driver, "remove"), "opening");
+    assert.equal(await tell(driver, "go on"), "done fully");
     assert.equal(await dump(client), before);
   },
 });
@@ -222,6 +248,13 @@ labTest({
     assert.equal(await tell(driver, "remove"), "done fully");
     assert.equal(await dump(exit), before);
     assert.deepEqual(await probe.askAll(), ["none"]);
+
+    // Where something has been undone already, the rest is.
+    assert.equal(await tell(driver, SERVER), "done fully");
+    await exit.must(["nft", "flush", "ruleset"]);
+    await exit.must(["sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"]);
+    assert.equal(await tell(driver, "remove"), "done fully");
+    assert.equal(await dump(exit), before);
   },
 });
 

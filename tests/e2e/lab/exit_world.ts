@@ -85,6 +85,16 @@ export class ExitWorld implements AsyncDisposable {
     return site;
   }
 
+  /** Adds a container to the client, which forwards for it; its packets keep their source. */
+  async addGuest(): Promise<Namespace> {
+    const guest = this.#stack.use(await Namespace.create("guest"));
+    await link(this.client, "guest", guest, "eth0");
+    await this.client.must(["sh", "-c", FORWARD]);
+    await this.client.ip("address", "add", "10.88.0.1/24", "dev", "guest");
+    await guest.ipBatch(["address add 10.88.0.2/24 dev eth0", "route add default via 10.88.0.1"]);
+    return guest;
+  }
+
   /** Starts a script of the lab that is driven over its standard input. */
   async script(machine: Namespace, name: string, args: readonly string[]): Promise<Process> {
     const process = this.#stack.use(machine.deno(`tests/e2e/lab/${name}.ts`, args, { input: "" }));
