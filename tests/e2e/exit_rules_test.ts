@@ -161,17 +161,31 @@ labTest({
     assert.equal(await tell(driver, CLIENT), "done fully");
     await works("the way after the tunnel came back");
 
-    // Another program removes our rules and routes.
+    // Another program removes our rules and routes; applying them has not looked like that.
+    assert.equal(await tell(driver, CLIENT), "done fully");
+    assert.equal(driver.stderr, "");
     for (const family of ["-4", "-6"]) {
       for (const priority of [4200, 4201, 4205]) {
         await client.ip(family, "rule", "delete", "priority", `${priority}`);
       }
       await client.ip(family, "route", "flush", "table", "8564");
     }
+    await driver.waitForOutput(/lost/);
     await quiet("rules removed by others");
     assert.equal(await tell(driver, CLIENT), "done fully");
     await works("the way after repair");
     await quiet("repair");
+
+    // Somebody empties the packet filter, as a reload of the system's own does.
+    const losses = () => driver.stderr.split("lost").length;
+    const lossesBefore = losses();
+    await client.must(["nft", "flush", "ruleset"]);
+    await waitFor("the loss", () => losses() > lossesBefore);
+    assert.equal(await tell(driver, CLIENT), "done fully");
+    await capture.leaks();
+    await works("the way after the kill switch was put back");
+    await quiet("the kill switch put back");
+    assert.equal(losses(), lossesBefore + 1);
 
     // An exit that does not carry IPv6.
     assert.equal(await tell(driver, { ...CLIENT, ipv6: false }), "done fully");

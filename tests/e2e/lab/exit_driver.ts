@@ -5,13 +5,16 @@
  * A line of JSON on standard input is a plan's settings to put in force, with prefixes as text;
  * `remove` undoes it and waits for another line before the kill switch opens. Every answer is a line
  * that begins with `done`, `opening` or `failed`; `done` says what is still in the way, or `fully`.
+ * `lost` on standard error says that somebody has removed a part of it.
  * @module
  */
 import { errorMessage } from "../../../core/errors.ts";
-import { planClient } from "../../../core/exit/client_plan.ts";
+import { killSwitchName, planClient } from "../../../core/exit/client_plan.ts";
 import { planServer } from "../../../core/exit/server_plan.ts";
 import { parsePrefix } from "../../../core/ip.ts";
 import { ExitClient } from "../../../core/platform/linux/exit_client.ts";
+import { watchExit } from "../../../core/platform/linux/exit_watch.ts";
+import { Readiness } from "../../../core/platform/linux/readiness.ts";
 import { ExitServer, findObstacles } from "../../../core/platform/linux/exit_server.ts";
 
 const [role, folder] = Deno.args as ["client" | "server", string];
@@ -34,6 +37,11 @@ async function beforeOpening(): Promise<void> {
   await nextLine();
 }
 
+const readiness = new Readiness();
+if (role === "client") {
+  const watched = { filter: killSwitchName("default"), priority: 4200 };
+  watchExit(readiness, watched, () => console.error("lost"));
+}
 using system = role === "client" ? await ExitClient.open(folder) : await ExitServer.open(folder);
 console.log(`ready ${await system.isApplied()}`);
 for (let line = await nextLine(); line !== ""; line = await nextLine()) {
@@ -53,3 +61,4 @@ for (let line = await nextLine(); line !== ""; line = await nextLine()) {
     console.log(`failed ${errorMessage(error)}`);
   }
 }
+await readiness.shutdown();
