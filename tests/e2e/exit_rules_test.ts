@@ -187,6 +187,12 @@ labTest({
     await quiet("the kill switch put back");
     assert.equal(losses(), lossesBefore + 1);
 
+    // Other numbers, of which one stays the same.
+    assert.equal(await tell(driver, { ...CLIENT, priority: 4300 }), "done fully");
+    await works("the way by other rules");
+    await quiet("other rules");
+    assert.doesNotMatch(await client.ip("rule"), /^42/m);
+
     // An exit that does not carry IPv6.
     assert.equal(await tell(driver, { ...CLIENT, ipv6: false }), "done fully");
     assert.equal(await probe.ask("tcp", `${WORLD4}:9999`), EXIT4);

@@ -69,13 +69,13 @@ export class ExitClient implements Disposable {
     const sysctls = await valuesOf([SRC_VALID_MARK.path]);
     await this.#journal.add({ ...own, sysctls });
     await nft(renderTable(plan.filter));
+    // Before the new routes, which may stand in the same table.
+    await this.#removeOthers(own);
     for (const family of FAMILIES) await closeRoutes(plan, family);
     if (sysctls.some(({ value }) => value !== SRC_VALID_MARK.value)) {
       await writeSysctl(SRC_VALID_MARK);
     }
-    const problem = await openTunnel(plan);
-    await this.#removeOthers(own);
-    return { problem };
+    return { problem: await openTunnel(plan) };
   }
 
   /**
