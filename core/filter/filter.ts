@@ -20,7 +20,7 @@
  * and an ICMP reply answer and never begin anything. What goes out is noted and never refused.
  * @module
  */
-import { routeSource } from "../dataplane/packet.ts";
+import { lookup4, lookup6 } from "../route/lpm.ts";
 import { readFlowKey, readQuotedKey } from "./flow_key.ts";
 import { advance, firstState, opens, STATE } from "./flow_state.ts";
 import type { FlowTable } from "./flow_table.ts";
@@ -117,7 +117,7 @@ export class PacketFilter {
       return this.refusal === TINY || this.refusal === PARTIAL ? BAD_FRAGMENT : BAD_HEADERS;
     }
     if (this.#in.has(peer, key, now)) return this.#pass(this.#in.decision);
-    if (routeSource(this.#routes, bytes, at) !== peer) return SOURCE_MISMATCH;
+    if (ownerOf(this.#routes, key) !== peer) return SOURCE_MISMATCH;
     if (key[KEY.fragment] === FRAGMENT.later) return this.#laterFragment(peer, now);
 
     let decision = NO_DECISION;
@@ -307,6 +307,13 @@ export class PacketFilter {
     this.#hits[this.rule] = this.#hits[this.rule]! + 1;
     return DENIED;
   }
+}
+
+/** Whose address the source is. */
+function ownerOf(routes: Uint32Array, key: Int32Array): number {
+  const first = key[KEY.source]!;
+  if (key[KEY.family] === 4) return lookup4(routes, first);
+  return lookup6(routes, first, key[KEY.source + 1]!, key[KEY.source + 2]!, key[KEY.source + 3]!);
 }
 
 /** Whether a further packet would change nothing but the time: TCP's next one may establish it. */
