@@ -3,7 +3,6 @@
  * @module
  */
 import assert from "node:assert/strict";
-import inspector from "node:inspector";
 import code from "../build/kernel.wasm" with { type: "bytes" };
 import type { Aead } from "../core/dataplane/aead.ts";
 import { FEATURE } from "../core/dataplane/features.ts";
@@ -15,6 +14,7 @@ import { DATA_HEADER, TxPath } from "../core/dataplane/tx_path.ts";
 import { kernelAead } from "../core/kernel/aead.ts";
 import { instantiateKernel, JOIN, type Kernel, VNET, VNET_BYTES } from "../core/kernel/kernel.ts";
 import { openLibcrypto } from "../core/platform/linux/libcrypto.ts";
+import { allocatedBy } from "./heap_sample.ts";
 import { DataPlaneNode, installKeys, introduce } from "./dataplane_node.ts";
 import { SeededRandom } from "../core/random.ts";
 import { transportPacket } from "./transport_packets.ts";
@@ -87,46 +87,6 @@ class Loop {
     this.#kernel.finish();
     if (fit === JOIN.starts) this.#kernel.start(packetAt, packetBytes, piece);
   }
-}
-
-/** Bytes that `run` allocates, by a heap sample that counts what was collected meanwhile too. */
-async function allocatedBy(run: () => void): Promise<number> {
-  const session = new inspector.Session();
-  session.connect();
-  const post = (method: string, parameters?: Record<string, unknown>) =>
-    new Promise<{ profile: { head: HeapNode } }>((resolve, reject) =>
-      session.post(
-        method,
-        parameters,
-        (error: Error | null, result: unknown) =>
-          error ? reject(error) : resolve(result as { profile: { head: HeapNode } }),
-      )
-    );
-  try {
-    await post("HeapProfiler.startSampling", {
-      samplingInterval: 1024,
-      includeObjectsCollectedByMajorGC: true,
-      includeObjectsCollectedByMinorGC: true,
-    });
-    run();
-    const { profile } = await post("HeapProfiler.stopSampling");
-    return bytesBelow(profile.head, false);
-  } finally {
-    session.disconnect();
-  }
-}
-
-interface HeapNode {
-  readonly callFrame: { readonly functionName: string };
-  readonly selfSize: number;
-  readonly children: readonly HeapNode[];
-}
-
-/** What was allocated in {@link Loop.run} and what it called; the inspector allocates as well. */
-function bytesBelow({ callFrame, selfSize, children }: HeapNode, isInside: boolean): number {
-  const counts = isInside || callFrame.functionName === "run";
-  const below = children.reduce((sum, child) => sum + bytesBelow(child, counts), 0);
-  return below + (counts ? selfSize : 0);
 }
 
 const libcrypto = Deno.permissions.querySync({ name: "ffi" }).state === "granted"
