@@ -9,6 +9,7 @@ import { SeededRandom } from "../core/random.ts";
 
 /** What a worker is told. */
 export interface HammerTask {
+  readonly writes: boolean;
   readonly words: Int32Array;
   readonly seed: number;
   readonly rounds: number;
@@ -22,12 +23,12 @@ export interface HammerReport {
   readonly torn: number;
 }
 
-/** Flows fight for few sets. */
-const PORTS = 64;
+/** More flows than one set has room for. */
+const PORTS = 10;
 const NOW = 5;
 
 /** The state, generation and decision of a flow all tell its port and the same number. */
-function hammer({ words, seed, rounds }: HammerTask): HammerReport {
+function hammer({ words, writes, seed, rounds }: HammerTask): HammerReport {
   const table = new FlowTable(words);
   const random = new SeededRandom(seed);
   const key = new Int32Array(KEY_WORDS);
@@ -46,9 +47,11 @@ function hammer({ words, seed, rounds }: HammerTask): HammerReport {
       const isWhole = number % PORTS === port && table.decision === -number &&
         table.state >>> STATE.fragmentShift === (number & 0xffff);
       if (!isWhole) torn++;
-      if (turn % 4 !== 0) continue;
+      // Some only read, so that they read much while others write.
+      if (turn % 64 !== 0 && !writes) continue;
     }
-    const number = (turn & 0xffff) - (turn % PORTS) + port;
+    const base = turn & 0xffff;
+    const number = base - base % PORTS + port;
     const state = (number & 0xffff) << STATE.fragmentShift;
     table.update(NOW, state, number, -number);
     if (!table.find(NOW) && table.create(NOW, state, number, -number)) created++;

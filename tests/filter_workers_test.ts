@@ -7,9 +7,9 @@ import { flowTableWords, initFlowTable } from "../core/filter/flow_table.ts";
 import type { HammerReport, HammerTask } from "./filter_hammer.ts";
 
 const WORKERS = 3;
-const ROUNDS = 400_000;
-/** Four sets for 64 flows, so that entries change hands all the time. */
-const FLOWS = 32;
+const ROUNDS = 2_000_000;
+/** One set for more flows, so that entries change hands all the time. */
+const FLOWS = 8;
 
 function hammer(task: HammerTask): Promise<HammerReport> {
   const worker = new Worker(new URL("./filter_hammer.ts", import.meta.url), { type: "module" });
@@ -24,7 +24,10 @@ Deno.test("FlowTable shows whole flows to every worker while others write them",
   const words = new Int32Array(new SharedArrayBuffer(4 * flowTableWords(FLOWS)));
   initFlowTable(words, FLOWS, 11);
   const reports = await Promise.all(
-    Array.from({ length: WORKERS }, (_, seed) => hammer({ words, seed, rounds: ROUNDS })),
+    Array.from(
+      { length: WORKERS },
+      (_, seed) => hammer({ words, writes: seed === 0, seed, rounds: ROUNDS }),
+    ),
   );
   for (const { found, created, torn } of reports) {
     assert.equal(torn, 0);

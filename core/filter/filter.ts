@@ -17,7 +17,8 @@
  *
  * A flow is this node's when it sent the first packet known of it. TCP flows are also joined
  * midway, since a node that starts again has forgotten its connections; but a SYN with ACK, an RST
- * and an ICMP reply answer and never begin anything. What goes out is noted and never refused.
+ * and an ICMP reply answer and never begin anything. What goes out is noted and never refused, so a
+ * worker that only sends need not follow the rules.
  * @module
  */
 import { lookup4, lookup6 } from "../route/lpm.ts";

@@ -90,8 +90,8 @@ export function initFlowTable(words: Int32Array, flows: number, seed: number): v
 }
 
 /**
- * One worker's view of the table, with a cursor: {@link aim} says which flow is meant, the other
- * methods act on it. Times are whole seconds of a clock that all workers share.
+ * One worker's view of the table, with a cursor: {@link FlowTable.aim} says which flow is meant, and
+ * must come before the methods that act on one. Times are whole seconds of a clock that all workers share.
  */
 export class FlowTable {
   readonly #words: Int32Array;
