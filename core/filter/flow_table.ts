@@ -62,7 +62,7 @@ const KIND_BITS = 0xff | IS_FRAGMENT;
 const READ_TRIES = 32;
 const LOCK_TRIES = 256;
 
-/** Entries of a table unless said otherwise: 4 MiB. */
+/** Entries of a table unless said otherwise: 5 MiB. */
 export const DEFAULT_FLOWS = 65_536;
 
 /** Words of memory for a table of `flows` entries, a power of two of at least 8. */
