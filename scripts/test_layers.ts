@@ -62,7 +62,8 @@ export interface TestRun {
 
 /**
  * The runs of a layer. Pure files get no permission at all, so that a test which needs one fails;
- * the others run one file after another, for they share the machine's ports and interfaces.
+ * the others run one file after another, for they share the machine's ports and interfaces. The
+ * simulator's have their own.
  */
 export function testRuns(layer: string, files: readonly string[]): TestRun[] {
   const own = files.filter((path) => testLayerOf(path) === layer);
@@ -70,6 +71,6 @@ export function testRuns(layer: string, files: readonly string[]): TestRun[] {
   const others = own.filter((path) => !pure.includes(path));
   return [
     { args: ["test", "--no-prompt", "--parallel"], files: pure },
-    { args: ["test", "--allow-all"], files: others },
+    { args: ["test", "--allow-all", ...layer === "sim" ? ["--parallel"] : []], files: others },
   ].filter((run) => run.files.length > 0);
 }

@@ -114,7 +114,7 @@ export class Host {
     memory.bytes.fill(0);
     const table = new PeerTable(memory);
     table.setOwnAddresses(reply.addresses);
-    table.openFlows(world.random.uint32());
+    table.openFlows(1);
     const timestamps = new TimestampSource(this.#disk.watermark);
     const device = new Device({
       privateKey: identity.wireguard.privateKey,

@@ -14,6 +14,9 @@ import { Host, type HostOptions } from "./host.ts";
 import { Network } from "./network.ts";
 import { World } from "./world.ts";
 
+const UDP = 17;
+const UDP_HEADER = 8;
+const PORT = 7;
 /** Marks a packet of the simulation, so that it would be found in the clear on the wire. */
 const MARK = "tunnelmesh simulation payload";
 
@@ -165,20 +168,24 @@ function packetOf(from: Host, to: Host, number: number, family: 4 | 6): Uint8Arr
     parseIp(reply.addresses[family === 4 ? 0 : 1])!
   );
   const header = family === 4 ? 20 : 40;
-  const packet = new Uint8Array(header + payload.length + 4);
+  const packet = new Uint8Array(header + UDP_HEADER + payload.length + 4);
   const view = new DataView(packet.buffer);
   if (family === 4) {
     packet[0] = 0x45;
     view.setUint16(2, packet.length);
+    packet[9] = UDP;
     packet.set(source!, 12);
     packet.set(destination!, 16);
   } else {
     packet[0] = 0x60;
     view.setUint16(4, packet.length - 40);
+    packet[6] = UDP;
     packet.set(source!, 8);
     packet.set(destination!, 24);
   }
-  packet.set(payload, header);
+  for (const at of [header, header + 2]) view.setUint16(at, PORT);
+  view.setUint16(header + 4, packet.length - header);
+  packet.set(payload, header + UDP_HEADER);
   view.setUint32(packet.length - 4, number);
   return packet;
 }
