@@ -62,7 +62,9 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly name: string | null;
   readonly aliases: readonly string[];
   readonly udpPort: number;
+  /** Another one is taken when it is in use, unless it is fixed: the user chose it. */
   readonly interfaceName: string;
+  readonly isInterfaceFixed: boolean;
   /** Bytes. */
   readonly mtu: number;
   readonly dataPlane: DataPlaneSettings;
@@ -104,4 +106,6 @@ export interface CoordinatorRunOptions extends CommonRunOptions {
 export interface UpRunOptions extends CommonRunOptions {
   readonly node: NodeRunOptions;
   readonly coordinator: CoordinatorRunOptions;
+  /** IPv4 ranges of the other meshes that this machine belongs to. */
+  readonly usedCidrs: readonly string[];
 }

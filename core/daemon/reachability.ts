@@ -13,6 +13,7 @@ import { describeNat, type NatReport } from "../path/nat.ts";
 import { NatDiscovery, type StunServer } from "../path/nat_discovery.ts";
 import type { Random } from "../random.ts";
 import { isLoopback } from "../control/candidates.ts";
+import { meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import type { NetcheckReport, PinholeReport, PortMapReport } from "./api_types.ts";
 import { localEndpoints } from "./endpoints.ts";
 import type { Log } from "./log.ts";
@@ -152,7 +153,8 @@ export class Reachability {
 
   #addresses(): Endpoint[] {
     const { interfaceName, udpPort } = this.#options;
-    return localEndpoints(Deno.networkInterfaces(), interfaceName, udpPort);
+    const others = meshInterfaces().map(({ name }) => name);
+    return localEndpoints(Deno.networkInterfaces(), [interfaceName, ...others], udpPort);
   }
 
   #discover(): void {

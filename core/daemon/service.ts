@@ -42,7 +42,6 @@ import { systemRandom } from "./system_random.ts";
 
 /** How a node is offered to its users. */
 export interface ServiceOptions extends DaemonOptions {
-  readonly context: string;
   readonly socketPath: string;
   /** What others reach the coordinator by, where that differs from what this node uses. */
   readonly publicUrl: string | null;

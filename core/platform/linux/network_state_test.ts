@@ -7,6 +7,7 @@ const ETH: LinkEvent = {
   action: "new",
   index: 2,
   name: "eth0",
+  alias: "",
   isUp: true,
   mtu: 1500,
 };
