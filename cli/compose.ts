@@ -133,17 +133,7 @@ async function serveNode(
   whenReady: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const { progress, paths, context } = options;
-  const { cidr4, prefix6 } = membership.reply;
-  refuseClash(
-    context,
-    [cidr4, prefix6].flatMap((text) => parsePrefix(text) ?? []),
-    meshInterfaces(),
-  );
-  const interfaceName = await chooseInterface(state, {
-    context,
-    name: options.interfaceName,
-    isFixed: options.isInterfaceFixed,
-  });
+  const interfaceName = await interfaceFor(options, state, membership);
   const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
   const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
   const service = await NodeService.start({
@@ -161,6 +151,7 @@ async function serveNode(
     wallTime: () => Date.now() + offset,
     context,
     socketPath: options.socketPath,
+    activeContext: options.activeContext,
     publicUrl,
     dns: {
       isEnabled: options.dns.isEnabled,
@@ -198,6 +189,19 @@ async function serveNode(
   } finally {
     await service.close();
   }
+}
+
+/** The interface of a node, whose addresses clash with no other mesh of this machine. */
+async function interfaceFor(
+  options: NodeRunOptions,
+  state: StateDir,
+  { reply }: Membership,
+): Promise<string> {
+  const { context, interfaceName: name, isInterfaceFixed: isFixed } = options;
+  const chosen = await chooseInterface(state, { context, name, isFixed });
+  const ranges = [reply.cidr4, reply.prefix6].flatMap((text) => parsePrefix(text) ?? []);
+  refuseClash(context, ranges, meshInterfaces());
+  return chosen;
 }
 
 async function identityOf(options: NodeRunOptions): Promise<Identity> {

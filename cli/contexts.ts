@@ -144,6 +144,15 @@ export class Contexts {
     });
   }
 
+  /** The same as the file says now; null when it is damaged. */
+  readActive(): string | null {
+    try {
+      return Contexts.load(this.#host).active;
+    } catch {
+      return null;
+    }
+  }
+
   /** Makes or changes a context and saves; the first one becomes active. */
   put(name: string, changes: Partial<ContextEntry>): void {
     this.#entries.set(checkContextName(name), { ...this.entry(name), ...changes });

@@ -57,6 +57,7 @@ export function resolveNode(
     owner: host.owner,
     stateDir: state,
     socketPath: pathOf(config.controlSocket) ?? known.socket ?? socketPath(host, context, state),
+    activeContext: () => contexts.readActive(),
     coordinatorUrls: config.servers,
     token: tokenOf(loaded, surroundings),
     name: config.name,

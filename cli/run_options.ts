@@ -51,6 +51,8 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly stateDir: string;
   /** The unix socket of the daemon's local API. */
   readonly socketPath: string;
+  /** The context that `context use` chose, read anew at each call; null for none. */
+  readonly activeContext: () => string | null;
   /**
    * `https://host:port` of the coordinators to register with, in order. Empty: reconnect to the
    * mesh that the state directory names.

@@ -129,7 +129,7 @@ export class Daemon {
     this.#fail = reject;
     const { reply, caCertificate } = options.membership;
     const { cidr4, prefix6 } = reply;
-    this.zone = new Zone(options.dnsTtlSeconds);
+    this.zone = new Zone(options.dnsTtlSeconds, options.context);
     this.zone.setRanges([cidr4, prefix6].flatMap((text) => parsePrefix(text) ?? []));
     this.plane = new DataPlane({
       interfaceName: options.interfaceName,

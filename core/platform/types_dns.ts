@@ -9,9 +9,10 @@
 import type { Ip } from "../ip.ts";
 
 /**
- * `resolved`: per-link settings of systemd-resolved. `off`: mesh names do not reach the resolver.
+ * `resolved`: per-link settings of systemd-resolved. `shared`: resolv.conf names the resolver of
+ * another context, which asks this one. `off`: mesh names do not reach the resolver.
  */
-export type SystemDnsMode = "resolved" | "resolv.conf" | "off";
+export type SystemDnsMode = "resolved" | "resolv.conf" | "shared" | "off";
 
 /** What every implementation needs to know. */
 export interface SystemDnsOptions {

@@ -8,7 +8,8 @@
  * back.
  *
  * Of several daemons one has the file at a time; the others wait and take it when it is let go
- * ({@link lockBackup}).
+ * ({@link lockBackup}). Where that one is of another context of this machine, its resolver asks the
+ * others'.
  * @module
  */
 import { basename, dirname, join, resolve } from "node:path";
@@ -25,6 +26,7 @@ import {
 } from "./dns_backup.ts";
 import { Repairs } from "./dns_repairs.ts";
 import { type Watch, watchFiles } from "./dns_watch.ts";
+import { meshInterfaces } from "./mesh_interfaces.ts";
 import { formatResolvConf, identifyWriter, parseMarker, parseResolvConf } from "./resolv_conf.ts";
 import { ResolvConfFile, type ResolvConfState, textOf } from "./resolv_conf_file.ts";
 
@@ -62,6 +64,7 @@ export class FileDns {
   #lock: Deno.FsFile | null = null;
   #watch: Watch | null = null;
   #problem: string | null = null;
+  #isShared = false;
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(options: SystemDnsOptions, settings: FileDnsSettings) {
@@ -75,6 +78,11 @@ export class FileDns {
   /** Whether our file is in place. */
   get isInPlace(): boolean {
     return this.#former !== null;
+  }
+
+  /** Whether the file names the resolver of another context of this machine. */
+  get isShared(): boolean {
+    return this.#isShared;
   }
 
   /** Resolvers that the former file names. */
@@ -164,12 +172,15 @@ export class FileDns {
       const outcome = await recoverFrom(this.#file, marker.backup, this.#addresses);
       if (outcome === "held") {
         this.#former = null;
+        this.#isShared = namesContext(textOf(await this.#file.read()));
+        if (this.#isShared) return void (this.#problem = null);
         return this.#setProblem(
           `Another TunnelMesh daemon has ${this.#file.path}; its copy is ${marker.backup}`,
         );
       }
       state = await this.#file.read();
     }
+    this.#isShared = false;
     const wasInPlace = this.isInPlace;
     state = await this.#adopt(state);
     const ours: ResolvConfState = { kind: "file", text: this.#ourText() };
@@ -188,6 +199,7 @@ export class FileDns {
     await this.#learn(state);
     if (this.isInPlace) await Deno.remove(this.#backupPath).catch(() => {});
     this.#former = null;
+    this.#isShared = false;
     this.#problem = null;
   }
 
@@ -297,6 +309,12 @@ export class FileDns {
     this.#work = result.catch(() => {});
     return result;
   }
+}
+
+/** Whether a file leads to the resolver of a context that runs on this machine. */
+function namesContext(text: string): boolean {
+  const resolvers = meshInterfaces().flatMap(({ addresses }) => addresses);
+  return parseResolvConf(text).nameservers.some((ip) => resolvers.includes(ip));
 }
 
 function isSame(a: ResolvConfState, b: ResolvConfState): boolean {
