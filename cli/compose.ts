@@ -168,15 +168,7 @@ async function serveNode(
         { identity, state, ...membership, sshPort: paths.sshPort, proxy: paths.proxy },
         wiring,
       ),
-    openPortMapper: !paths.portMapping ? null : (port, onChange) =>
-      new PortMapper({
-        port,
-        random: systemRandom,
-        clock: openClock(),
-        route: defaultRoute,
-        firewallRoute,
-        onChange,
-      }),
+    openPortMapper: paths.portMapping ? openPortMapper : null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   });
   try {
@@ -189,6 +181,17 @@ async function serveNode(
   } finally {
     await service.close();
   }
+}
+
+function openPortMapper(port: number, onChange: () => void): PortMapper {
+  return new PortMapper({
+    port,
+    random: systemRandom,
+    clock: openClock(),
+    route: defaultRoute,
+    firewallRoute,
+    onChange,
+  });
 }
 
 /** The interface of a node, whose addresses clash with no other mesh of this machine. */

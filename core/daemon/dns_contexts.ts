@@ -17,7 +17,7 @@ import { reverseZones } from "../dns/reverse.ts";
 import { withId } from "../dns/reply.ts";
 import type { Zone } from "../dns/zone.ts";
 import { SUFFIXES } from "../ids.ts";
-import { type Endpoint, type Ip, parseIp, prefixContains } from "../ip.ts";
+import { type Ip, parseIp, prefixContains } from "../ip.ts";
 import { type MeshInterface, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import { closeAfter, exchangeTcp, exchangeUdp, randomId } from "./dns_exchange.ts";
 
@@ -76,8 +76,13 @@ export class ContextNames {
   }
 
   /** The servers that are no resolvers of contexts: two that forward to each other find nothing. */
-  withoutContexts<Server extends Ip | Endpoint>(servers: readonly Server[]): Server[] {
-    return servers.filter((ip) => !this.#others().some(({ addresses }) => addresses.includes(ip)));
+  withoutContexts(servers: readonly Ip[]): Ip[] {
+    return servers.filter((ip) => !this.isResolver(ip));
+  }
+
+  /** Whether another context's resolver is at an address. */
+  isResolver(ip: Ip): boolean {
+    return this.#others().some(({ addresses }) => addresses.includes(ip));
   }
 
   /** The answer of all contexts to a program of this machine; null leaves it to this one's zone. */

@@ -252,6 +252,7 @@ export class NodeService implements LocalApiActions {
         addresses,
         port,
         reverseZones: zone.reverseZones,
+        isContextResolver: (ip) => this.#contexts.isResolver(ip),
         stateDir: state.path,
         log: (message) => log("info", message),
       });

@@ -24,6 +24,8 @@ export interface SystemDnsOptions {
   readonly port?: number;
   /** Reverse zones of the mesh, e.g. `30.172.in-addr.arpa`. */
   readonly reverseZones?: readonly string[];
+  /** Whether the resolver of another context of this machine is there; it asks this one. */
+  readonly isContextResolver?: (ip: Ip) => boolean;
   /** A folder that survives a crash; holds the backup. */
   readonly stateDir: string;
   /** Takes one sentence about something a user would notice. */

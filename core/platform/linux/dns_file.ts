@@ -26,7 +26,6 @@ import {
 } from "./dns_backup.ts";
 import { Repairs } from "./dns_repairs.ts";
 import { type Watch, watchFiles } from "./dns_watch.ts";
-import { meshInterfaces } from "./mesh_interfaces.ts";
 import { formatResolvConf, identifyWriter, parseMarker, parseResolvConf } from "./resolv_conf.ts";
 import { ResolvConfFile, type ResolvConfState, textOf } from "./resolv_conf_file.ts";
 
@@ -172,7 +171,7 @@ export class FileDns {
       const outcome = await recoverFrom(this.#file, marker.backup, this.#addresses);
       if (outcome === "held") {
         this.#former = null;
-        this.#isShared = namesContext(textOf(await this.#file.read()));
+        this.#isShared = this.#namesContext(textOf(await this.#file.read()));
         if (this.#isShared) return void (this.#problem = null);
         return this.#setProblem(
           `Another TunnelMesh daemon has ${this.#file.path}; its copy is ${marker.backup}`,
@@ -193,6 +192,12 @@ export class FileDns {
   #isFine(state: ResolvConfState): boolean {
     const text = textOf(state);
     return parseMarker(text) === null && this.#settings.isFine(parseResolvConf(text).nameservers);
+  }
+
+  /** Whether a file leads to the resolver of a context that runs on this machine. */
+  #namesContext(text: string): boolean {
+    const { isContextResolver = () => false } = this.#options;
+    return parseResolvConf(text).nameservers.some((ip) => isContextResolver(ip));
   }
 
   async #stepAside(state: ResolvConfState): Promise<void> {
@@ -309,12 +314,6 @@ export class FileDns {
     this.#work = result.catch(() => {});
     return result;
   }
-}
-
-/** Whether a file leads to the resolver of a context that runs on this machine. */
-function namesContext(text: string): boolean {
-  const resolvers = meshInterfaces().flatMap(({ addresses }) => addresses);
-  return parseResolvConf(text).nameservers.some((ip) => resolvers.includes(ip));
 }
 
 function isSame(a: ResolvConfState, b: ResolvConfState): boolean {
