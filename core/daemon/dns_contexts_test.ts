@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { decodeReply, encodeQuery } from "../dns/reply.ts";
-import { type Query, TYPE } from "../dns/message.ts";
+import { type Query, RCODE, TYPE } from "../dns/message.ts";
 import { Zone } from "../dns/zone.ts";
 import { type Ip, parsePrefix } from "../ip.ts";
 import { ContextNames } from "./dns_contexts.ts";
+import { closeAfter, exchangeUdp } from "./dns_exchange.ts";
+import { startDnsServer } from "./dns_server.ts";
 
 const RANGES: Record<string, string> = { default: "172.30.0.0/16", work: "172.29.0.0/16" };
 
@@ -110,4 +112,30 @@ Deno.test("members of another mesh are strangers, this machine's own addresses a
   assert.equal(names.isStranger("172.30.0.7"), false);
   assert.equal(names.isStranger("192.0.2.1"), false);
   assert.deepEqual(names.withoutContexts(["172.29.0.2", "192.0.2.53"]), ["192.0.2.53"]);
+});
+
+Deno.test("a resolver refuses members of another mesh even its own names", async () => {
+  // Asked from 127.0.0.1, which is then a member's address.
+  const member = { ...interfaceOf("work", "127.0.0.9"), prefixes: [parsePrefix("127.0.0.0/8")!] };
+  const zone = zoneOf("default", { nas: "172.30.0.7" });
+  const ask = async (others: readonly ReturnType<typeof interfaceOf>[]) => {
+    const contexts = new ContextNames({
+      context: "default",
+      zone,
+      active: () => null,
+      interfaces: () => others,
+      ask: () => Promise.resolve(null),
+    });
+    const options = { zone, addresses: ["127.0.0.1"], port: 0, upstreams: () => [], contexts };
+    const server = startDnsServer({ ...options, log: () => {} });
+    const [ip, port] = server.listening[0]!.split(":");
+    const message = encodeQuery(9, "nas.mesh", TYPE.a);
+    const question = { message, questionEnd: message.length - 11 };
+    const reply = await exchangeUdp({ ip: ip!, port: Number(port) }, question, closeAfter(2_000));
+    await server.close();
+    return reply![3]! & 15;
+  };
+  assert.equal(await ask([]), RCODE.noError);
+  assert.equal(await ask([interfaceOf("work", "172.29.0.2")]), RCODE.noError);
+  assert.equal(await ask([member]), RCODE.refused);
 });
