@@ -16,7 +16,7 @@ import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
-import { aliasOf } from "../platform/linux/mesh_interfaces.ts";
+import { aliasOf, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import { trimMemory } from "../platform/linux/trim.ts";
 import { type PathEvent } from "../path/agent.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
@@ -221,7 +221,7 @@ export class Daemon {
       clock: this.clock,
       random: systemRandom,
       udpPort,
-      interfaceName,
+      meshInterfaces: () => [interfaceName, ...meshInterfaces().map(({ name }) => name)],
       links: () => ({ relays, sshPort: this.#carriers.sshPort }),
       transmit: (to, bytes) => this.#paths.transmit(to, undefined, bytes),
       emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),

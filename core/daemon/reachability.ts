@@ -13,7 +13,6 @@ import { describeNat, type NatReport } from "../path/nat.ts";
 import { NatDiscovery, type StunServer } from "../path/nat_discovery.ts";
 import type { Random } from "../random.ts";
 import { isLoopback } from "../control/candidates.ts";
-import { meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import type { NetcheckReport, PinholeReport, PortMapReport } from "./api_types.ts";
 import { localEndpoints } from "./endpoints.ts";
 import type { Log } from "./log.ts";
@@ -31,7 +30,8 @@ export interface ReachabilityOptions {
   readonly clock: () => Millis;
   readonly random: Random;
   readonly udpPort: number;
-  readonly interfaceName: string;
+  /** Names of this mesh's interface and of those of other contexts. */
+  readonly meshInterfaces: () => readonly string[];
   readonly links: () => NodeLinks;
   /** Sends from the node's UDP socket. */
   readonly transmit: (to: Endpoint, bytes: Uint8Array) => void;
@@ -152,9 +152,8 @@ export class Reachability {
   }
 
   #addresses(): Endpoint[] {
-    const { interfaceName, udpPort } = this.#options;
-    const others = meshInterfaces().map(({ name }) => name);
-    return localEndpoints(Deno.networkInterfaces(), [interfaceName, ...others], udpPort);
+    const { meshInterfaces, udpPort } = this.#options;
+    return localEndpoints(Deno.networkInterfaces(), meshInterfaces(), udpPort);
   }
 
   #discover(): void {

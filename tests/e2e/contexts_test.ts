@@ -145,6 +145,7 @@ labTest({
     assert.deepEqual([port(first), port(second)], ["8443", "8444"]);
     const cidrs = await Promise.all([first, second].map(async (n) => (await n.mustStatus()).cidr4));
     assert.deepEqual(cidrs, ["172.30.0.0/16", "172.29.0.0/16"]);
+    assert.doesNotMatch(second.log, /Cannot answer STUN/);
     await using a = await Node.join(lan.host("a"), second.invitation!);
     await a.waitUntilDirect(["c"]);
     const before = await ownFacts(second);
