@@ -7,6 +7,7 @@
  * @module
  */
 import { loadOrCreateIdentity } from "../core/daemon/identity_file.ts";
+import { chooseInterface, refuseClash } from "../core/daemon/interface_choice.ts";
 import { createLog } from "../core/daemon/log.ts";
 import {
   loadMembership,
@@ -36,10 +37,12 @@ import {
 import type { StaticPeer } from "../core/node.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
+import { meshInterfaces } from "../core/platform/linux/mesh_interfaces.ts";
 import { openClock } from "../core/platform/linux/clock.ts";
 import { systemRandom } from "../core/daemon/system_random.ts";
 import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";
+import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type {
   CoordinatorRunOptions,
@@ -47,6 +50,7 @@ import type {
   UpRunOptions,
   WireguardPeerOptions,
 } from "./run_options.ts";
+import { machineAddresses } from "./machine_addresses.ts";
 import { openLinks } from "./links.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -79,10 +83,15 @@ export async function runUp(options: UpRunOptions): Promise<void> {
   useProxy(node.paths.proxy);
   using state = await StateDir.open(node.stateDir, { exclusive: true });
   const identity = await identityOf(node);
-  const cidr4 = options.coordinator.cidr4 ?? await freeCidr4(options.coordinator.dataDir);
+  const coordinator = await withFreePorts(state, options.coordinator);
+  const cidr4 = coordinator.cidr4 ?? await freeCidr4(coordinator.dataDir, options.usedCidrs);
+  // Those who are to join are in none of the meshes that this machine belongs to.
+  const publicHosts = coordinator.publicHosts.length > 0
+    ? coordinator.publicHosts
+    : machineAddresses(meshInterfaces().map(({ name }) => name));
   const isMember = (await loadMembership(state))?.reply.id === identity.peerId;
   await using process = await CoordinatorProcess.start(
-    { ...options.coordinator, cidr4 },
+    { ...coordinator, cidr4, publicHosts },
     { needsToken: !isMember },
   );
   const { urls, localUrl, token } = process.facts;
@@ -123,7 +132,8 @@ async function serveNode(
   { identity, membership, publicUrl }: Standing,
   whenReady: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
-  const { progress, paths } = options;
+  const { progress, paths, context } = options;
+  const interfaceName = await interfaceFor(options, state, membership);
   const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
   const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
   const service = await NodeService.start({
@@ -131,7 +141,7 @@ async function serveNode(
     identity,
     state,
     membership,
-    interfaceName: options.interfaceName,
+    interfaceName,
     mtu: options.mtu,
     udpPort: options.udpPort,
     dataPlane: options.dataPlane,
@@ -139,8 +149,9 @@ async function serveNode(
     log: createLog(options.logLevel),
     dnsTtlSeconds: options.dns.ttlSeconds,
     wallTime: () => Date.now() + offset,
-    context: options.context,
+    context,
     socketPath: options.socketPath,
+    activeContext: options.activeContext,
     publicUrl,
     dns: {
       isEnabled: options.dns.isEnabled,
@@ -153,21 +164,15 @@ async function serveNode(
     preference: paths.preference,
     peerPreferences: paths.peerPreferences,
     openLinks: (wiring) =>
-      openLinks({ identity, ...membership, sshPort: paths.sshPort, proxy: paths.proxy }, wiring),
-    openPortMapper: !paths.portMapping ? null : (port, onChange) =>
-      new PortMapper({
-        port,
-        random: systemRandom,
-        clock: openClock(),
-        route: defaultRoute,
-        firewallRoute,
-        onChange,
-      }),
+      openLinks(
+        { identity, state, ...membership, sshPort: paths.sshPort, proxy: paths.proxy },
+        wiring,
+      ),
+    openPortMapper: paths.portMapping ? openPortMapper : null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   });
   try {
     const { name, addresses, meshId } = membership.reply;
-    const { interfaceName } = options;
     const coordinatorUrl = membership.urls[0] ?? null;
     progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
     await whenReady();
@@ -176,6 +181,30 @@ async function serveNode(
   } finally {
     await service.close();
   }
+}
+
+function openPortMapper(port: number, onChange: () => void): PortMapper {
+  return new PortMapper({
+    port,
+    random: systemRandom,
+    clock: openClock(),
+    route: defaultRoute,
+    firewallRoute,
+    onChange,
+  });
+}
+
+/** The interface of a node, whose addresses clash with no other mesh of this machine. */
+async function interfaceFor(
+  options: NodeRunOptions,
+  state: StateDir,
+  { reply }: Membership,
+): Promise<string> {
+  const { context, interfaceName: name, isInterfaceFixed: isFixed } = options;
+  const chosen = await chooseInterface(state, { context, name, isFixed });
+  const ranges = [reply.cidr4, reply.prefix6].flatMap((text) => parsePrefix(text) ?? []);
+  refuseClash(context, ranges, meshInterfaces());
+  return chosen;
 }
 
 async function identityOf(options: NodeRunOptions): Promise<Identity> {
@@ -238,13 +267,17 @@ async function belong(
   }
 }
 
-/** The first range that clashes with no local route; null keeps an existing mesh's. */
-async function freeCidr4(dataDir: string): Promise<string | null> {
+/**
+ * The first range that clashes with no local route and no mesh of this machine, running or not;
+ * null keeps an existing mesh's.
+ */
+async function freeCidr4(dataDir: string, usedCidrs: readonly string[]): Promise<string | null> {
   try {
     await Deno.stat(`${dataDir}/state.db`);
     return null;
   } catch {
-    const local = await localPrefixes();
+    const meshes = usedCidrs.flatMap((text) => parsePrefix(text) ?? []);
+    const local = [...await localPrefixes(), ...meshes];
     const choices = CIDR4_CHOICES.map((text) => parsePrefix(text)!);
     const free = choices.find((choice) => !local.some((used) => prefixesOverlap(choice, used)));
     if (free) return formatPrefix(free);

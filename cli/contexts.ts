@@ -30,6 +30,9 @@ const File = z.object({
   contexts: z.record(ContextName, Entry),
 });
 
+/** The default context's coordinator has that folder. */
+const RESERVED: readonly string[] = ["coordinator"];
+
 /** What belongs to a context; null where the default applies. Paths are absolute. */
 export interface ContextEntry {
   /** URL of its coordinator. */
@@ -59,6 +62,9 @@ const EMPTY: ContextEntry = {
 
 /** @throws {MeshError} `usage` unless `name` can name a context. */
 export function checkContextName(name: string): string {
+  if (RESERVED.includes(name)) {
+    throw new MeshError("usage", `Cannot use context "${name}": the name has a meaning of its own`);
+  }
   if (ContextName.safeParse(name).success) return name;
   throw new MeshError("usage", `Cannot use context "${name}": it is not a valid name`, {
     hint: "A name is 1 to 32 letters, digits, hyphens and underscores, a letter or digit first",
@@ -136,6 +142,15 @@ export class Contexts {
         ? `Did you mean "${suggestion}"?`
         : "`tunnelmesh context list` shows the contexts there are",
     });
+  }
+
+  /** The same as the file says now; null when it is damaged. */
+  readActive(): string | null {
+    try {
+      return Contexts.load(this.#host).active;
+    } catch {
+      return null;
+    }
   }
 
   /** Makes or changes a context and saves; the first one becomes active. */

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { MeshError } from "../core/errors.ts";
 import { checkContextName, Contexts } from "./contexts.ts";
 import { contextsPath } from "./paths.ts";
+import { cidrsOfOthers } from "./start.ts";
 import { testHost } from "./testing_host.ts";
 
 Deno.test("Contexts keeps what is put, the first becoming active", () => {
@@ -64,7 +65,32 @@ Deno.test("checkContextName() refuses what is unsafe in a path", () => {
   for (const name of ["", "../up", "a/b", "-a", "a b", "a".repeat(33), ".hidden"]) {
     assert.throws(() => checkContextName(name), /not a valid name/);
   }
+  assert.throws(() => checkContextName("coordinator"), /meaning of its own/);
   assert.equal(checkContextName("Work_2-a"), "Work_2-a");
+});
+
+Deno.test("cidrsOfOthers() reads the ranges of other contexts, running or not", () => {
+  const host = testHost();
+  const contexts = Contexts.load(host);
+  for (const [name, cidr4] of [["home", "172.30.0.0/16"], ["work", "10.142.0.0/16"]] as const) {
+    const stateDir = `${host.home}/${name}`;
+    Deno.mkdirSync(stateDir, { recursive: true });
+    Deno.writeTextFileSync(`${stateDir}/mesh.json`, JSON.stringify({ reply: { cidr4 } }, null, 2));
+    contexts.put(name, { stateDir });
+  }
+  contexts.put("new", { stateDir: `${host.home}/new` });
+  assert.deepEqual(cidrsOfOthers(contexts, "work"), ["172.30.0.0/16"]);
+  assert.deepEqual(cidrsOfOthers(contexts, "lab"), ["172.30.0.0/16", "10.142.0.0/16"]);
+});
+
+Deno.test("Contexts.readActive() sees what another process chose", () => {
+  const host = testHost();
+  const contexts = Contexts.load(host);
+  assert.equal(contexts.readActive(), null);
+  Contexts.load(host).put("work", {});
+  assert.equal(contexts.readActive(), "work");
+  Deno.writeTextFileSync(contextsPath(host), "{");
+  assert.equal(contexts.readActive(), null);
 });
 
 Deno.test("Contexts says that a damaged file is damaged", () => {

@@ -6,6 +6,7 @@ import { createLog } from "../core/daemon/log.ts";
 import { formatEndpoint } from "../core/ip.ts";
 import { createCoordinator } from "../coordinator/mod.ts";
 import { type CoordinatorFacts, SUPERVISED } from "./coordinator_process.ts";
+import { machineAddresses } from "./machine_addresses.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -65,13 +66,4 @@ function formatHost(host: string, port: number): string {
 
 async function endOfInput(): Promise<void> {
   for await (const _ of Deno.stdin.readable);
-}
-
-/** Addresses that other machines may reach this one by; IPv4 first. */
-function machineAddresses(): string[] {
-  const addresses = Deno.networkInterfaces().filter(({ name, address }) =>
-    name !== "lo" && !address.startsWith("fe80:") && !address.startsWith("169.254.")
-  ).map(({ address }) => address);
-  const sorted = addresses.sort((a, b) => Number(a.includes(":")) - Number(b.includes(":")));
-  return sorted.length > 0 ? sorted : ["127.0.0.1"];
 }

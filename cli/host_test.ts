@@ -4,7 +4,15 @@
  */
 import assert from "node:assert/strict";
 import { homeOf } from "./host.ts";
-import { absolutePath, dataDir, interfaceName, peerFiles, socketPath, stateDir } from "./paths.ts";
+import {
+  absolutePath,
+  dataDir,
+  identityPath,
+  interfaceName,
+  peerFiles,
+  socketPath,
+  stateDir,
+} from "./paths.ts";
 import { testHost } from "./testing_host.ts";
 
 Deno.test("homeOf() reads passwd(5)", () => {
@@ -21,8 +29,11 @@ Deno.test("paths of root and of a user", () => {
   assert.equal(stateDir(user, "office"), "/home/anna/.tunnelmesh/state/office");
   assert.equal(socketPath(root, "office"), "/run/tunnelmesh/office.sock");
   assert.equal(socketPath(user, "office"), "/home/anna/.tunnelmesh/state/office/daemon.sock");
-  assert.equal(dataDir(root), "/var/lib/tunnelmesh/coordinator");
-  assert.equal(dataDir(user), "/home/anna/.tunnelmesh/coordinator");
+  assert.equal(dataDir(root, "default"), "/var/lib/tunnelmesh/coordinator");
+  assert.equal(dataDir(root, "office"), "/var/lib/tunnelmesh/office/coordinator");
+  assert.equal(dataDir(user, "default"), "/home/anna/.tunnelmesh/coordinator");
+  assert.equal(identityPath(user, "default"), "/home/anna/.tunnelmesh/id_ed25519");
+  assert.equal(identityPath(user, "office"), "/home/anna/.tunnelmesh/id_ed25519-office");
   assert.equal(peerFiles(user, "default").at(-1), "/etc/tunnelmesh/peer.yaml");
 });
 

@@ -4,6 +4,8 @@
  */
 import type { LinkWiring, ReportingLink } from "../core/daemon/carriers.ts";
 import { tlsOptions } from "../core/daemon/tls_pin.ts";
+import { keepPort, portToTry } from "../core/daemon/kept_port.ts";
+import type { StateDir } from "../core/daemon/state_dir.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import type { LinkEvents } from "../core/link.ts";
 import { connectThrough, parseProxy } from "../core/platform/proxy.ts";
@@ -13,6 +15,8 @@ import { SshLink } from "../transports/ssh/link.ts";
 /** What links are chosen by. */
 export interface LinkOptions {
   readonly identity: Identity;
+  /** Keeps the port that was found. */
+  readonly state: StateDir;
   /** `https://host:port` of the coordinators. */
   readonly urls: readonly string[];
   /** PEM that coordinators are checked against; null for the system's roots. */
@@ -25,6 +29,8 @@ export interface LinkOptions {
 
 /** Coordinators that are used as relays at once: the second is for when the first dies. */
 const MAX_RELAYS = 3;
+/** Where the SSH port is kept. */
+const SSH_PORT_FILE = "ssh-port.json";
 
 /** Makes the links; each connects by itself from here on. */
 export async function openLinks(
@@ -55,13 +61,14 @@ export async function openLinks(
 }
 
 async function openSsh(options: LinkOptions, wiring: LinkWiring): Promise<SshLink> {
-  const { identity, sshPort } = options;
+  const { identity, state, sshPort } = options;
   const { clock, random, publicKeyOf, peerOf } = wiring;
   const proxy = options.proxy === null ? null : parseProxy(options.proxy);
+  const port = await portToTry(state, SSH_PORT_FILE, sshPort);
   const open = (hostname: string) =>
     SshLink.open({
       identity,
-      listen: { hostname, port: sshPort },
+      listen: { hostname, port },
       publicKeyOf,
       peerOf,
       events: wiring.events("ssh"),
@@ -75,7 +82,9 @@ async function openSsh(options: LinkOptions, wiring: LinkWiring): Promise<SshLin
         : {}),
     });
   // A system without IPv6 refuses the first.
-  return await open("::").catch(() => open("0.0.0.0"));
+  const link = await open("::").catch(() => open("0.0.0.0"));
+  await keepPort(state, SSH_PORT_FILE, { wanted: sshPort, bound: link.port! });
+  return link;
 }
 
 function lateEvents(events: () => LinkEvents): LinkEvents {

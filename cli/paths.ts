@@ -12,9 +12,9 @@ export function userDir(host: Host): string {
   return `${host.home}/.tunnelmesh`;
 }
 
-/** The identity key. */
-export function identityPath(host: Host): string {
-  return `${userDir(host)}/id_ed25519`;
+/** The identity key: one for each mesh, so that two meshes cannot tell that they share a machine. */
+export function identityPath(host: Host, context: string): string {
+  return `${userDir(host)}/id_ed25519${context === DEFAULT_CONTEXT ? "" : `-${context}`}`;
 }
 
 /** The file of named contexts. */
@@ -27,8 +27,9 @@ export function stateDir(host: Host, context: string): string {
   return host.isRoot ? `/var/lib/tunnelmesh/${context}` : `${userDir(host)}/state/${context}`;
 }
 
-/** The coordinator's data directory. */
-export function dataDir(host: Host): string {
+/** The data directory of a context's coordinator. No context may be called like the first. */
+export function dataDir(host: Host, context: string): string {
+  if (context !== DEFAULT_CONTEXT) return `${stateDir(host, context)}/coordinator`;
   return host.isRoot ? "/var/lib/tunnelmesh/coordinator" : `${userDir(host)}/coordinator`;
 }
 
@@ -42,7 +43,7 @@ export function systemSocketPath(context: string): string {
   return `/run/tunnelmesh/${context}.sock`;
 }
 
-/** The mesh interface: a context other than the default one gets its own. Linux allows 15 bytes. */
+/** The mesh interface unless that is in use: each context has its own. Linux allows 15 bytes. */
 export function interfaceName(context: string): string {
   return context === DEFAULT_CONTEXT ? "tun-mesh0" : `tun-${context}`.slice(0, 15);
 }

@@ -46,7 +46,7 @@ export function resolveNode(
   const context = contexts.current(globals.context);
   const known = contexts.entry(context);
   const pathOf = (path: string | null) => resolvePath(path, loaded, surroundings);
-  const identity = pathOf(config.identity) ?? known.identity ?? identityPath(host);
+  const identity = pathOf(config.identity) ?? known.identity ?? identityPath(host, context);
   const state = pathOf(config.stateDir) ?? known.stateDir ?? stateDir(host, context);
   return {
     context,
@@ -57,12 +57,14 @@ export function resolveNode(
     owner: host.owner,
     stateDir: state,
     socketPath: pathOf(config.controlSocket) ?? known.socket ?? socketPath(host, context, state),
+    activeContext: () => contexts.readActive(),
     coordinatorUrls: config.servers,
     token: tokenOf(loaded, surroundings),
     name: config.name,
     aliases: config.dns.aliases,
     udpPort: config.udpPort,
     interfaceName: config.interfaceName ?? interfaceName(context),
+    isInterfaceFixed: config.interfaceName !== null,
     mtu: config.mtu,
     dataPlane: config.dataPlane,
     paths: { ...config.paths, proxy: config.paths.proxy ?? proxyOf(host) },
@@ -90,15 +92,16 @@ export function resolveCoordinator(
 ): CoordinatorRunOptions {
   const { host, contexts, globals, progress } = surroundings;
   const { config } = loaded;
+  const context = contexts.current(globals.context);
   return {
-    context: contexts.current(globals.context),
+    context,
     logLevel,
     progress,
     listen: config.listen,
     publicHosts: config.publicHosts,
     stunPort: config.stunPort,
     stunAddress: config.stunAddress,
-    dataDir: resolvePath(config.dataDir, loaded, surroundings) ?? dataDir(host),
+    dataDir: resolvePath(config.dataDir, loaded, surroundings) ?? dataDir(host, context),
     cidr4: config.meshCidr,
     certificate: certificateOf(loaded, surroundings),
   };

@@ -51,6 +51,8 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly stateDir: string;
   /** The unix socket of the daemon's local API. */
   readonly socketPath: string;
+  /** The context that `context use` chose, read anew at each call; null for none. */
+  readonly activeContext: () => string | null;
   /**
    * `https://host:port` of the coordinators to register with, in order. Empty: reconnect to the
    * mesh that the state directory names.
@@ -62,7 +64,9 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly name: string | null;
   readonly aliases: readonly string[];
   readonly udpPort: number;
+  /** Another one is taken when it is in use, unless it is fixed: the user chose it. */
   readonly interfaceName: string;
+  readonly isInterfaceFixed: boolean;
   /** Bytes. */
   readonly mtu: number;
   readonly dataPlane: DataPlaneSettings;
@@ -104,4 +108,6 @@ export interface CoordinatorRunOptions extends CommonRunOptions {
 export interface UpRunOptions extends CommonRunOptions {
   readonly node: NodeRunOptions;
   readonly coordinator: CoordinatorRunOptions;
+  /** IPv4 ranges of the other meshes that this machine belongs to. */
+  readonly usedCidrs: readonly string[];
 }

@@ -7,6 +7,7 @@ import type { PeerConfig } from "../core/config/config.ts";
 import type { CommandContext, Permissions } from "./command.ts";
 import type { LoadedConfig } from "./config_files.ts";
 import { exists, readIfPresent } from "./files.ts";
+import type { Contexts } from "./contexts.ts";
 import { createProgress } from "./progress.ts";
 import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
 import type { NodeRunOptions } from "./run_options.ts";
@@ -76,6 +77,15 @@ function isOwnMember(node: NodeRunOptions): boolean {
   return /"urls": \[\s*"https:\/\/(127\.|\[::1\])/.test(text);
 }
 
+/** The IPv4 ranges of the meshes that other contexts belong to, as far as this user may read them. */
+export function cidrsOfOthers(contexts: Contexts, name: string): string[] {
+  const others = contexts.list().filter((each) => each.name !== name && each.stateDir !== null);
+  return others.flatMap(({ stateDir }) => {
+    const text = readIfPresent(`${stateDir}/mesh.json`) ?? "";
+    return /"cidr4": "([^"]+)"/.exec(text)?.[1] ?? [];
+  });
+}
+
 /** Runs the node of a configuration, and a coordinator beside it where it needs one. */
 export async function runNodeOrBoth(
   loaded: LoadedConfig<PeerConfig>,
@@ -103,5 +113,6 @@ export async function runNodeOrBoth(
   const { runNode, runUp } = await import("./compose.ts");
   if (!wants.coordinator && isElsewhere) return await runNode(node);
   const { context: name, logLevel, progress } = node;
-  await runUp({ context: name, logLevel, progress, node, coordinator });
+  const usedCidrs = cidrsOfOthers(surroundings.contexts, name);
+  await runUp({ context: name, logLevel, progress, node, coordinator, usedCidrs });
 }

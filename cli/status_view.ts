@@ -74,10 +74,15 @@ function coordinatorText(report: CoordinatorReport, out: Output): string {
   return parts.join(", ");
 }
 
+const DNS_WAYS = {
+  "resolved": "set by systemd-resolved",
+  "resolv.conf": "set by /etc/resolv.conf",
+  "shared": "asked by the resolver of another context",
+} as const;
+
 function dnsText({ mode, listen, upstreams, repairs }: DnsReport): string {
   if (mode === "off") return "off";
-  const by = mode === "resolved" ? "systemd-resolved" : "/etc/resolv.conf";
-  const parts = [`answered on ${listen ?? "-"}, set by ${by}`];
+  const parts = [`answered on ${listen ?? "-"}, ${DNS_WAYS[mode]}`];
   if (upstreams.length > 0) parts.push(`others from ${upstreams.join(", ")}`);
   const last = repairs.at(-1);
   if (last) {

@@ -6,6 +6,7 @@ import type { ErrorCode } from "./errors.ts";
 
 /** Every code has a meaning; one that is missing does not compile. */
 export const ERROR_MEANINGS: Readonly<Record<ErrorCode, string>> = {
+  "address-clash": "Another mesh of this machine has the same addresses",
   "address-pool-exhausted": "Every address of the mesh's range is leased",
   "already-running": "Another process holds the state directory or the socket",
   "authority-exceeded": "A join token or coordinator admits more than an admin allowed it to",

@@ -8,6 +8,7 @@
  * Exit status: 0 done, 1 failed, 2 wrong usage, 3 not connected, 4 refused by policy.
  */
 export const ERRORS = {
+  "address-clash": { exit: 1, http: 409 },
   "address-pool-exhausted": { exit: 1, http: 409 },
   "already-running": { exit: 1, http: 409 },
   "authority-exceeded": { exit: 4, http: 403 },

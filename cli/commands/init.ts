@@ -49,7 +49,7 @@ export const init = defineCommand({
     write: ["$config", "$identity"],
     sys: true,
   },
-  async run({ server, peer, output, force }, { globals, host, out }) {
+  async run({ server, peer, output, force }, { globals, host, out, contexts }) {
     const wantsFile = server || peer || output !== undefined;
     const path = wantsFile ? targetOf(host, output, server ? "server.yaml" : "peer.yaml") : null;
     if (path !== null && exists(path) && !force) {
@@ -62,7 +62,8 @@ export const init = defineCommand({
         hint: `Make it first: \`mkdir -p ${directoryOf(path)}\``,
       });
     }
-    const key = globals.identity ?? identityPath(host);
+    const context = (await contexts()).current(globals.context);
+    const key = globals.identity ?? identityPath(host, context);
     const identity = await ensureIdentity(absolutePath(host, key), host.owner);
     if (path !== null) {
       const text = server ? serverText(peer) : peerText();

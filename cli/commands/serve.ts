@@ -10,7 +10,12 @@ import { absolutePath } from "../paths.ts";
 import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
 import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
 import type { NodeRunOptions } from "../run_options.ts";
-import { COORDINATOR_PERMISSIONS, NODE_PERMISSIONS, surroundingsOf } from "../start.ts";
+import {
+  cidrsOfOthers,
+  COORDINATOR_PERMISSIONS,
+  NODE_PERMISSIONS,
+  surroundingsOf,
+} from "../start.ts";
 
 const Input = z.strictObject(coordinatorOptions(""));
 
@@ -68,7 +73,8 @@ export const serve = defineCommand({
       },
     }, surroundings);
     const { context: name, logLevel, progress } = coordinator;
-    await runUp({ context: name, logLevel, progress, node, coordinator });
+    const usedCidrs = cidrsOfOthers(surroundings.contexts, name);
+    await runUp({ context: name, logLevel, progress, node, coordinator, usedCidrs });
   },
 });
 

@@ -64,7 +64,7 @@ const wireguardServer = {
 /** A coordinator's settings, without `enabled`. */
 export const coordinatorFields = {
   listen: field.listen().default(":8443").meta({
-    description: "Where the HTTPS API listens",
+    description: "Where the HTTPS API listens; `up` of a new mesh takes the next free port",
     example: "0.0.0.0:8443",
   }),
   public_hosts: z.array(field.host()).default([]).meta({
@@ -86,7 +86,8 @@ export const coordinatorFields = {
   data_dir: field.path().optional().meta({
     description: "Where the coordinator keeps its database and keys",
     example: "/var/lib/tunnelmesh/coordinator",
-    whenAbsent: "/var/lib/tunnelmesh/coordinator as root, else ~/.tunnelmesh/coordinator",
+    whenAbsent: "/var/lib/tunnelmesh/coordinator as root, else ~/.tunnelmesh/coordinator; " +
+      "folder coordinator in the state directory of another context than default",
   }),
   mesh_cidr: field.meshCidr().optional().meta({
     description: "IPv4 range of the mesh, fixed when it is made",

@@ -47,7 +47,7 @@ const tun = {
   name: field.interfaceName().optional().meta({
     description: "Name of the mesh interface",
     example: "tun-mesh0",
-    whenAbsent: "tun-mesh0, or tun-CONTEXT in another context than default",
+    whenAbsent: "tun-mesh0, or tun-CONTEXT in another context than default; numbered when in use",
   }),
   mtu: z.int().min(1280).max(9000).default(1420).meta({
     description: "Largest packet the mesh interface carries",
@@ -204,7 +204,7 @@ export const peerFields = {
   identity: field.path().optional().meta({
     description: "ed25519 key in OpenSSH format; one is made when there is none",
     example: "~/.ssh/id_ed25519",
-    whenAbsent: "~/.tunnelmesh/id_ed25519",
+    whenAbsent: "~/.tunnelmesh/id_ed25519, or id_ed25519-CONTEXT in another context than default",
   }),
   private_key: field.path().optional().meta({
     description: "Old spelling of identity",
@@ -254,7 +254,9 @@ export const peerFields = {
       description: "Suffix of mesh names; all three always resolve",
     }),
   ssh_port: z.int().min(0).max(65535).default(2222).meta({
-    description: "TCP port where peers may connect by SSH when UDP is blocked; 0 is none",
+    description:
+      "TCP port where peers may connect by SSH when UDP is blocked, a random one when it is " +
+      "taken; 0 is none",
   }),
   exit_node: off(z.string().optional(), EXIT, "Peer that traffic to the internet goes through"),
   exit_peer: z.string().optional().meta({

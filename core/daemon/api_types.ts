@@ -100,7 +100,7 @@ export interface StatusReport {
 /** How names reach the daemon's resolver. */
 export interface DnsReport {
   /** Which mechanism carries mesh names to the resolver. */
-  readonly mode: "resolved" | "resolv.conf" | "off";
+  readonly mode: "resolved" | "resolv.conf" | "shared" | "off";
   readonly listen: string | null;
   readonly upstreams: readonly string[];
   /** Repairs of the system's settings since the start, newest last, at most 20. */

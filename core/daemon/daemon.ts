@@ -5,7 +5,6 @@
  * here decides anything.
  * @module
  */
-import { z } from "zod";
 import { type ControlEvent } from "../control/client.ts";
 import { Netmap } from "../control/messages.ts";
 import { Pins } from "../control/roster.ts";
@@ -17,6 +16,7 @@ import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
+import { aliasOf, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import { trimMemory } from "../platform/linux/trim.ts";
 import { type PathEvent } from "../path/agent.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
@@ -32,18 +32,15 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
+import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
 import { Reachability } from "./reachability.ts";
 import { systemRandom } from "./system_random.ts";
 import { TimestampFile } from "./timestamp_file.ts";
 
-/** The port that was bound when the wanted one was taken. */
-const KeptPort = z.strictObject({
-  wanted: z.int().min(0).max(65_535),
-  bound: z.int().min(1).max(65_535),
-});
-
+/** Where the UDP port is kept. */
+const PORT_FILE = "port.json";
 /** After these the code that only starting needed is given back: first its own, then of paths. */
 const TRIM_DELAYS_MS = [5_000, 30_000];
 /** How often a sleep of the machine is looked for. */
@@ -84,31 +81,28 @@ export class Daemon {
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const clock = openClock();
-    const [kernel, netmap, pins, timestamps, kept] = await Promise.all([
+    const [kernel, netmap, pins, timestamps, udpPort] = await Promise.all([
       loadKernelCode(),
       options.state.readJson("netmap.json", Netmap),
       options.state.readJson("seen.json", Pins),
       TimestampFile.open(options.state, options.wallTime),
-      options.state.readJson("port.json", KeptPort),
+      portToTry(options.state, PORT_FILE, options.udpPort),
     ]);
-    // A port that was free once is tried again, so that peers still find this node there.
-    const udpPort = kept?.wanted === options.udpPort ? kept.bound : options.udpPort;
     const daemon = new Daemon(options, clock, { kernel, netmap, pins, timestamps, udpPort });
     try {
       await daemon.plane.ready;
       const { cidr4, prefix6, addresses } = options.membership.reply;
       await configureInterface({
         name: options.interfaceName,
+        alias: aliasOf(options.context),
         mtu: options.mtu,
         addresses: addresses.map((address) =>
           `${address}/${(address.includes(":") ? prefix6 : cidr4).split("/")[1]}`
         ),
         routes: options.staticPeers.flatMap(({ allowedIps }) => allowedIps.map(formatPrefix)),
       });
-      if (daemon.plane.udpPort !== options.udpPort) {
-        const bound = daemon.plane.udpPort;
-        await options.state.writeJson("port.json", { wanted: options.udpPort, bound });
-      }
+      const bound = daemon.plane.udpPort;
+      await keepPort(options.state, PORT_FILE, { wanted: options.udpPort, bound });
     } catch (error) {
       await daemon.close();
       throw error;
@@ -135,7 +129,7 @@ export class Daemon {
     this.#fail = reject;
     const { reply, caCertificate } = options.membership;
     const { cidr4, prefix6 } = reply;
-    this.zone = new Zone(options.dnsTtlSeconds);
+    this.zone = new Zone(options.dnsTtlSeconds, options.context);
     this.zone.setRanges([cidr4, prefix6].flatMap((text) => parsePrefix(text) ?? []));
     this.plane = new DataPlane({
       interfaceName: options.interfaceName,
@@ -228,7 +222,7 @@ export class Daemon {
       clock: this.clock,
       random: systemRandom,
       udpPort,
-      interfaceName,
+      meshInterfaces: () => [interfaceName, ...meshInterfaces().map(({ name }) => name)],
       links: () => ({ relays, sshPort: this.#carriers.sshPort }),
       transmit: (to, bytes) => this.#paths.transmit(to, undefined, bytes),
       emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),

@@ -40,7 +40,7 @@ const HOSTS = "/etc/hosts";
 
 /** What is to be examined. */
 export interface DnsDoctorOptions {
-  /** This node's name, one label; asked for as a canary. */
+  /** This node's name without suffix; asked for as a canary. */
   readonly name: string;
   /** Its mesh addresses, the right answer. */
   readonly addresses: readonly Ip[];
@@ -197,6 +197,8 @@ function judgeResolvConf(
       return nameservers.length > 0 && nameservers.every(isStub)
         ? ok(`${path} leads to systemd-resolved, which sends mesh names to this node's resolver`)
         : error(`${path} does not lead to systemd-resolved: ${by} wrote it`, writer, REPAIR_HINT);
+    case "shared":
+      return ok(`${path} names another context's resolver, which asks this node's`);
     case "off":
       return error(
         `Mesh names do not reach this node's resolver: ${path} was written by ${by}`,

@@ -45,13 +45,17 @@ export function closeAfter(timeoutMs: number): SocketGuard {
   };
 }
 
-/** Asks over UDP; null when no reply came, whatever the reason. */
+/**
+ * Asks over UDP; null when no reply came, whatever the reason.
+ * @param from The address of this machine to ask from; any when not given.
+ */
 export async function exchangeUdp(
   server: DnsUpstream,
   question: DnsQuestion,
   guard: SocketGuard,
+  from?: Ip,
 ): Promise<Uint8Array | null> {
-  const hostname = server.ip.includes(":") ? "::" : "0.0.0.0";
+  const hostname = from ?? (server.ip.includes(":") ? "::" : "0.0.0.0");
   let end = () => {};
   try {
     const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
@@ -59,8 +63,8 @@ export async function exchangeUdp(
     const to: Deno.NetAddr = { transport: "udp", hostname: server.ip, port: server.port };
     await socket.send(question.message, to);
     for (;;) {
-      const [reply, from] = await socket.receive();
-      const { hostname, port } = from as Deno.NetAddr;
+      const [reply, sender] = await socket.receive();
+      const { hostname, port } = sender as Deno.NetAddr;
       const isFromServer = port === server.port && canonicalIp(hostname) === server.ip;
       if (isFromServer && isReplyTo(question.message, question.questionEnd, reply)) return reply;
     }

@@ -12,9 +12,10 @@
  */
 import { errorMessage, MeshError } from "../errors.ts";
 import { type Endpoint, formatEndpoint, type Ip } from "../ip.ts";
-import { type Carrier, type Query, RCODE } from "../dns/message.ts";
+import { type Carrier, encodeError, HEADER_BYTES, type Query, RCODE } from "../dns/message.ts";
 import { encodeFailure, frame } from "../dns/reply.ts";
 import type { Zone } from "../dns/zone.ts";
+import type { ContextNames } from "./dns_contexts.ts";
 import { DnsForwarder } from "./dns_forwarder.ts";
 import { closeQuietly, readFrame, writeAll } from "./dns_stream.ts";
 
@@ -40,6 +41,8 @@ export interface DnsServerOptions {
   readonly upstreams: () => readonly (Ip | Endpoint)[];
   /** How long to wait for one upstream before the next is asked; default 2000. */
   readonly upstreamTimeoutMs?: number;
+  /** Other contexts of this machine; without, this one is alone. */
+  readonly contexts?: ContextNames;
   readonly log: (message: string) => void;
 }
 
@@ -203,7 +206,18 @@ class Server implements DnsServer {
   }
 
   async #respond(message: Uint8Array, from: Ip, carrier: Carrier): Promise<Uint8Array | null> {
-    const reply = this.#options.zone.answer(message, carrier);
+    const { zone, contexts } = this.#options;
+    const client = clientOf(from);
+    if (contexts?.isStranger(client) && message.length >= HEADER_BYTES) {
+      this.counts.refused++;
+      return encodeError(message, RCODE.refused);
+    }
+    const joint = this.#isMember(client) ? null : await contexts?.answer(message, carrier) ?? null;
+    if (joint !== null) {
+      this.counts.answered++;
+      return joint;
+    }
+    const reply = zone.answer(message, carrier);
     switch (reply.kind) {
       case "drop":
         this.counts.dropped++;
@@ -212,15 +226,18 @@ class Server implements DnsServer {
         this.counts.answered++;
         return reply.response;
       case "forward":
-        return await this.#forward(reply.query, from, carrier);
+        return await this.#forward(reply.query, client, carrier);
     }
   }
 
-  async #forward(query: Query, from: Ip, carrier: Carrier): Promise<Uint8Array> {
+  /** Whether a client is another machine of the mesh. */
+  #isMember(client: Ip): boolean {
     const { zone, addresses, ownAddresses = addresses } = this.#options;
-    // A socket on `::` sees IPv4 clients as mapped addresses.
-    const client = from.replace(/^::ffff:(?=\d+\.)/, "");
-    if (zone.isMeshAddress(client) && !ownAddresses.includes(client)) {
+    return zone.isMeshAddress(client) && !ownAddresses.includes(client);
+  }
+
+  async #forward(query: Query, client: Ip, carrier: Carrier): Promise<Uint8Array> {
+    if (this.#isMember(client)) {
       this.counts.refused++;
       return encodeFailure(query, RCODE.refused);
     }
@@ -239,6 +256,11 @@ class Server implements DnsServer {
   #pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+/** A client's address. A socket on `::` sees IPv4 clients as mapped addresses. */
+function clientOf(from: string): Ip {
+  return from.replace(/^::ffff:(?=\d+\.)/, "");
 }
 
 /** A port that the system chose for UDP may be in use for TCP; then it chooses again, so often. */

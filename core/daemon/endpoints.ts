@@ -14,17 +14,17 @@ export interface InterfaceAddress {
 }
 
 /**
- * Candidates from the machine's addresses, IPv4 first; without loopback, link-local and the mesh's
- * own interface, through which a peer would be asked to reach the mesh by the mesh.
+ * Candidates from the machine's addresses, IPv4 first; without loopback, link-local and the
+ * interfaces of meshes, through which a peer would be asked to reach the mesh by a mesh.
  */
 export function localEndpoints(
   addresses: readonly InterfaceAddress[],
-  meshInterface: string,
+  meshInterfaces: readonly string[],
   port: number,
 ): Endpoint[] {
   const usable = addresses.flatMap(({ name, address }) => {
     const ip = canonicalIp(address.split("%")[0]!);
-    if (!ip || name === meshInterface || LOCAL_ONLY.test(name) || isLocal(ip)) return [];
+    if (!ip || meshInterfaces.includes(name) || LOCAL_ONLY.test(name) || isLocal(ip)) return [];
     return [ip];
   });
   const families = [

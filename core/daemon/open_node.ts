@@ -26,6 +26,8 @@ export interface DaemonOptions {
   readonly identity: Identity;
   readonly state: StateDir;
   readonly membership: Membership;
+  /** Name of the context, one of several that this machine may run. */
+  readonly context: string;
   readonly interfaceName: string;
   /** Bytes. */
   readonly mtu: number;

@@ -30,7 +30,8 @@ export interface ReachabilityOptions {
   readonly clock: () => Millis;
   readonly random: Random;
   readonly udpPort: number;
-  readonly interfaceName: string;
+  /** Names of this mesh's interface and of those of other contexts. */
+  readonly meshInterfaces: () => readonly string[];
   readonly links: () => NodeLinks;
   /** Sends from the node's UDP socket. */
   readonly transmit: (to: Endpoint, bytes: Uint8Array) => void;
@@ -151,8 +152,8 @@ export class Reachability {
   }
 
   #addresses(): Endpoint[] {
-    const { interfaceName, udpPort } = this.#options;
-    return localEndpoints(Deno.networkInterfaces(), interfaceName, udpPort);
+    const { meshInterfaces, udpPort } = this.#options;
+    return localEndpoints(Deno.networkInterfaces(), meshInterfaces(), udpPort);
   }
 
   #discover(): void {

@@ -78,7 +78,7 @@ class Rig {
       clock: () => this.clock.now,
       random: new SeededRandom(1),
       udpPort: PORT,
-      interfaceName: "tm0",
+      meshInterfaces: () => ["tm0"],
       links: () => ({ relays: true, sshPort: 2_222 }),
       transmit: (to, bytes) => void this.sent.push({ to, bytes }),
       emit: (event) => void this.events.push(event),

@@ -26,6 +26,7 @@ import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
 import { examineDns } from "./dns_doctor.ts";
+import { ContextNames } from "./dns_contexts.ts";
 import { type DnsServer, startDnsServer } from "./dns_server.ts";
 import {
   type AdminRequest,
@@ -42,8 +43,9 @@ import { systemRandom } from "./system_random.ts";
 
 /** How a node is offered to its users. */
 export interface ServiceOptions extends DaemonOptions {
-  readonly context: string;
   readonly socketPath: string;
+  /** The context that users chose last, or null. */
+  readonly activeContext: () => string | null;
   /** What others reach the coordinator by, where that differs from what this node uses. */
   readonly publicUrl: string | null;
   readonly dns: {
@@ -60,6 +62,7 @@ const CLOCK_WARNING_MS = 60_000;
 export class NodeService implements LocalApiActions {
   readonly #options: ServiceOptions;
   readonly #daemon: Daemon;
+  readonly #contexts: ContextNames;
   readonly #pings = new Map<number, PingSample>();
   readonly #stopped = Promise.withResolvers<"stop" | "leave">();
   #api: LocalApi | undefined;
@@ -83,6 +86,8 @@ export class NodeService implements LocalApiActions {
   private constructor(options: ServiceOptions, daemon: Daemon) {
     this.#options = options;
     this.#daemon = daemon;
+    const { context, activeContext: active } = options;
+    this.#contexts = new ContextNames({ context, zone: daemon.zone, active });
   }
 
   get daemon(): Daemon {
@@ -169,9 +174,10 @@ export class NodeService implements LocalApiActions {
   }
 
   async diagnoseDns(): Promise<DnsFinding[]> {
-    const { reply } = this.#options.membership;
+    const { context, membership: { reply } } = this.#options;
     const findings = await examineDns({
-      name: reply.name,
+      // In another mesh the same name may mean another node.
+      name: this.#contexts.hasOthers ? `${reply.name}.${context.toLowerCase()}` : reply.name,
       addresses: reply.addresses,
       interfaceName: this.#options.interfaceName,
       server: this.#dnsServer ?? null,
@@ -246,6 +252,7 @@ export class NodeService implements LocalApiActions {
         addresses,
         port,
         reverseZones: zone.reverseZones,
+        isContextResolver: (ip) => this.#contexts.isResolver(ip),
         stateDir: state.path,
         log: (message) => log("info", message),
       });
@@ -257,7 +264,8 @@ export class NodeService implements LocalApiActions {
         addresses,
         ownAddresses: membership.reply.addresses,
         port,
-        upstreams: () => systemDns.upstreams(),
+        upstreams: () => this.#contexts.withoutContexts(systemDns.upstreams()),
+        contexts: this.#contexts,
         log: (message) => log("debug", message),
       });
       await systemDns.apply();
@@ -273,7 +281,7 @@ export class NodeService implements LocalApiActions {
     return {
       mode: report && this.#dnsServer ? report.mode : "off",
       listen: this.#dnsServer?.listening[0] ?? null,
-      upstreams: report?.upstreams ?? [],
+      upstreams: this.#contexts.withoutContexts(report?.upstreams ?? []),
       repairs: report?.repairs ?? [],
     };
   }

@@ -177,7 +177,8 @@ async function takeLock(path: string): Promise<Deno.FsFile> {
 function alreadyRunning(path: string, holder: string): MeshError {
   const who = /^\d+$/.test(holder.trim()) ? `process ${holder.trim()}` : "another process";
   return new MeshError("already-running", `Cannot use state directory "${path}": ${who} holds it`, {
-    hint: `See what it does with: tunnelmesh status --context ${basename(path)}`,
+    hint: `See what it does with: tunnelmesh status --context ${basename(path)}; ` +
+      "to be in another mesh beside that one, add --context NAME",
   });
 }
 

@@ -76,6 +76,8 @@ interface Entry {
 /** The mesh's names; see the module's comment. */
 export class Zone {
   readonly #ttlSeconds: number;
+  /** Label that may stand between name and suffix. */
+  readonly #context: string | null;
   #ranges: readonly Prefix[] = [];
   /** Names without suffix. Null marks a name that only has names below it. */
   #entries = new Map<string, Entry | null>();
@@ -87,8 +89,12 @@ export class Zone {
   #coordinators: readonly string[] = [];
   #serial = 0;
 
-  /** @param ttlSeconds How long an answer may be kept, 0 to {@link MAX_TTL_SECONDS}. */
-  constructor(ttlSeconds: number = MAX_TTL_SECONDS) {
+  /**
+   * @param ttlSeconds How long an answer may be kept, 0 to {@link MAX_TTL_SECONDS}.
+   * @param context What this machine calls the mesh: `nas.work.mesh` is `nas.mesh` of `work`.
+   */
+  constructor(ttlSeconds: number = MAX_TTL_SECONDS, context: string | null = null) {
+    this.#context = context?.toLowerCase() ?? null;
     this.#ttlSeconds = Math.max(0, Math.min(ttlSeconds, MAX_TTL_SECONDS));
     this.#rebuild();
   }
@@ -126,7 +132,7 @@ export class Zone {
   lookup(name: string): ZoneLookup | null {
     const labels = name.toLowerCase().replace(/\.$/, "").split(".");
     const hasSuffix = labels.length > 1 && SUFFIXES.includes(labels.at(-1)!);
-    const key = (hasSuffix ? labels.slice(0, -1) : labels).join(".");
+    const key = this.#keyOf(hasSuffix ? labels.slice(0, -1) : labels);
     const entry = this.#entries.get(key);
     if (!entry) return null;
     return {
@@ -186,7 +192,7 @@ export class Zone {
     const last = labels.length - 1;
     if (last < 0) return null;
     if (SUFFIXES.includes(labels[last]!)) {
-      const entry = last === 0 ? null : this.#entries.get(labels.slice(0, last).join("."));
+      const entry = last === 0 ? null : this.#entries.get(this.#keyOf(labels.slice(0, last)));
       return {
         apexIndex: last,
         isReverse: false,
@@ -210,6 +216,13 @@ export class Zone {
       };
     }
     return null;
+  }
+
+  /** The name without suffix and, unless it means something by itself, without the context. */
+  #keyOf(labels: readonly string[]): string {
+    const name = labels.join(".");
+    const isQualified = labels.length > 1 && labels.at(-1) === this.#context;
+    return isQualified && !this.#entries.has(name) ? labels.slice(0, -1).join(".") : name;
   }
 
   #apexRecords(query: Query, soa: AnswerRecord, isReverse: boolean): AnswerRecord[] {
@@ -275,6 +288,9 @@ export class Zone {
     const isCoordinator = (node: ZoneNode) => this.#coordinators.includes(node.name);
     const addresses = nodes.filter(isCoordinator).flatMap((node) => node.addresses);
     for (const name of COORDINATOR_NAMES) this.#entries.set(name, entryOf(null, addresses));
+    // What has names below it exists (RFC 8020).
+    const context = this.#context;
+    if (context !== null && !this.#entries.has(context)) this.#entries.set(context, null);
   }
 
   #addName(name: string, node: ZoneNode): void {

@@ -9,9 +9,10 @@
 import type { Ip } from "../ip.ts";
 
 /**
- * `resolved`: per-link settings of systemd-resolved. `off`: mesh names do not reach the resolver.
+ * `resolved`: per-link settings of systemd-resolved. `shared`: resolv.conf names the resolver of
+ * another context, which asks this one. `off`: mesh names do not reach the resolver.
  */
-export type SystemDnsMode = "resolved" | "resolv.conf" | "off";
+export type SystemDnsMode = "resolved" | "resolv.conf" | "shared" | "off";
 
 /** What every implementation needs to know. */
 export interface SystemDnsOptions {
@@ -23,6 +24,8 @@ export interface SystemDnsOptions {
   readonly port?: number;
   /** Reverse zones of the mesh, e.g. `30.172.in-addr.arpa`. */
   readonly reverseZones?: readonly string[];
+  /** Whether the resolver of another context of this machine is there; it asks this one. */
+  readonly isContextResolver?: (ip: Ip) => boolean;
   /** A folder that survives a crash; holds the backup. */
   readonly stateDir: string;
   /** Takes one sentence about something a user would notice. */

@@ -10,6 +10,8 @@ import { Namespace } from "./lab/netns.ts";
 import { type Process, run, waitFor } from "./lab/process.ts";
 
 const ADDRESS = "172.30.0.5";
+/** Of another context on the same machine. */
+const WORK_ADDRESS = "172.29.0.5";
 const UPSTREAM = "192.0.2.53";
 const STATE = "/var/lib/tunnelmesh/dns";
 const STUB = "../run/systemd/resolve/stub-resolv.conf";
@@ -75,6 +77,12 @@ class ResolvedMachine implements AsyncDisposable {
       "link set tm0peer up",
       "link set tm0 up",
       `address add ${ADDRESS}/16 dev tm0`,
+      'link set tm0 alias "TunnelMesh context default"',
+      "link add tm1 type veth peer name tm1peer",
+      "link set tm1peer up",
+      "link set tm1 up",
+      `address add ${WORK_ADDRESS}/16 dev tm1`,
+      'link set tm1 alias "TunnelMesh context work"',
       `address add ${UPSTREAM}/32 dev lo`,
       "link add eth0 type veth peer name eth0peer",
       "link set eth0peer up",
@@ -107,10 +115,11 @@ class ResolvedMachine implements AsyncDisposable {
     return this.at.run([this.#control, ...args], { timeoutMs: 5_000 });
   }
 
-  async startDaemon(): Promise<Process> {
+  /** Starts the resolver of the default context, or of another one on another interface. */
+  async startDaemon(args: readonly string[] = [ADDRESS, STATE]): Promise<Process> {
     const folder = this.#control.slice(0, this.#control.lastIndexOf("/"));
     const env = { PATH: `${folder}:${Deno.env.get("PATH")}` };
-    const daemon = this.at.deno("tests/e2e/dns_daemon.ts", [ADDRESS, STATE], { input: "", env });
+    const daemon = this.at.deno("tests/e2e/dns_daemon.ts", args, { input: "", env });
     await daemon.waitForOutput(/ready resolved/);
     return daemon;
   }
@@ -198,9 +207,29 @@ async function exercise(machine: ResolvedMachine): Promise<void> {
     return target === STUB && await machine.lookUp("self.tm") === ADDRESS;
   });
 
-  assert.equal((await daemon.stop()).code, 0);
+  await exerciseTwo(machine, daemon);
   assert.doesNotMatch((await machine.control("domain", "tm0")).stdout, /~/);
   assert.equal(await machine.lookUp("other.mesh"), null);
   assert.equal(await Deno.readLink(at.hostPath("/etc/resolv.conf")), STUB);
   assert.equal(await machine.lookUp("www.example.org"), "198.51.100.1");
+}
+
+/** Another context comes and answers beside the first, which then stops and leaves it alone. */
+async function exerciseTwo(machine: ResolvedMachine, first: Process): Promise<void> {
+  const work = [WORK_ADDRESS, `${STATE}-work`, "tm1", "work"];
+  await using second = await machine.startDaemon(work);
+  const found = (name: string, ip: string | null) =>
+    waitFor(`${name} at ${ip}`, async () => await machine.lookUp(name) === ip);
+  await found("wiki.mesh", "172.29.0.78");
+  await found("other.work.mesh", "172.29.0.77");
+  // systemd-resolved asks both and takes the first answer: they have to agree.
+  for (let i = 0; i < 5; i++) {
+    await machine.control("flush-caches");
+    assert.match(await machine.at.must(["getent", "ahostsv4", "other.mesh"]), /^172\.30\.0\.77 /m);
+  }
+  assert.equal((await first.stop()).code, 0);
+  assert.match((await machine.control("domain", "tm1")).stdout, /~mesh/);
+  await machine.control("flush-caches");
+  await found("other.work.mesh", "172.29.0.77");
+  assert.equal((await second.stop()).code, 0);
 }

@@ -11,6 +11,15 @@ import { parseMarker, parseResolvConf } from "./resolv_conf.ts";
 export const ORIGINAL =
   "# mine\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch example.org\noptions edns0\n";
 
+/** What {@link Machine.create} starts. */
+export interface MachineDns {
+  readonly state?: string;
+  readonly port?: number;
+  readonly addresses?: string[];
+  /** Where another context's resolver is. */
+  readonly otherContext?: string;
+}
+
 /** A machine's files in a temporary folder. */
 export class Machine implements AsyncDisposable {
   readonly root = Deno.makeTempDirSync({ prefix: "tunnelmesh-dns-" });
@@ -26,13 +35,14 @@ export class Machine implements AsyncDisposable {
     if (text !== null) Deno.writeTextFileSync(this.resolvConf, text);
   }
 
-  async create(options: { state?: string; port?: number; addresses?: string[] } = {}) {
+  async create(options: MachineDns = {}) {
     const dns = await createSystemDns({
       interfaceName: "tm0",
       addresses: options.addresses ?? ["172.30.0.5", "fd00::5"],
       reverseZones: ["30.172.in-addr.arpa"],
       stateDir: `${this.root}/${options.state ?? "state-a"}`,
       log: (message) => this.logged.push(message),
+      isContextResolver: (ip) => options.otherContext === ip,
       ...(options.port === undefined ? {} : { port: options.port }),
     }, {
       resolvConf: this.resolvConf,

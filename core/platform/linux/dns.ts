@@ -84,6 +84,7 @@ class LinuxDns implements SystemDns {
   get mode(): SystemDnsMode {
     if (!this.#isApplied) return "off";
     if (this.file?.isInPlace) return "resolv.conf";
+    if (this.file?.isShared) return "shared";
     return this.#usesResolved ? "resolved" : "off";
   }
 

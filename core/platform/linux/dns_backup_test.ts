@@ -99,3 +99,15 @@ Deno.test("a live daemon keeps the file; the next takes it when it is let go", a
   await dns.restore();
   assert.equal(machine.text(), ORIGINAL);
 });
+
+Deno.test("a file that another context of this machine has serves this one too", async () => {
+  await using machine = new Machine();
+  const finish = await otherProcess(machine, "state-b", "172.30.0.9");
+  const dns = await machine.create({ state: "state-a", otherContext: "172.30.0.9" });
+  await dns.apply();
+  const { mode, problem } = dns.report();
+  assert.deepEqual([mode, problem], ["shared", null]);
+  await finish("exit");
+  await machine.repaired();
+  await until(() => dns.report().mode === "resolv.conf");
+});

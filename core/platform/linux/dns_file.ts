@@ -8,7 +8,8 @@
  * back.
  *
  * Of several daemons one has the file at a time; the others wait and take it when it is let go
- * ({@link lockBackup}).
+ * ({@link lockBackup}). Where that one is of another context of this machine, its resolver asks the
+ * others'.
  * @module
  */
 import { basename, dirname, join, resolve } from "node:path";
@@ -62,6 +63,7 @@ export class FileDns {
   #lock: Deno.FsFile | null = null;
   #watch: Watch | null = null;
   #problem: string | null = null;
+  #isShared = false;
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(options: SystemDnsOptions, settings: FileDnsSettings) {
@@ -75,6 +77,11 @@ export class FileDns {
   /** Whether our file is in place. */
   get isInPlace(): boolean {
     return this.#former !== null;
+  }
+
+  /** Whether the file names the resolver of another context of this machine. */
+  get isShared(): boolean {
+    return this.#isShared;
   }
 
   /** Resolvers that the former file names. */
@@ -164,12 +171,15 @@ export class FileDns {
       const outcome = await recoverFrom(this.#file, marker.backup, this.#addresses);
       if (outcome === "held") {
         this.#former = null;
+        this.#isShared = this.#namesContext(textOf(await this.#file.read()));
+        if (this.#isShared) return void (this.#problem = null);
         return this.#setProblem(
           `Another TunnelMesh daemon has ${this.#file.path}; its copy is ${marker.backup}`,
         );
       }
       state = await this.#file.read();
     }
+    this.#isShared = false;
     const wasInPlace = this.isInPlace;
     state = await this.#adopt(state);
     const ours: ResolvConfState = { kind: "file", text: this.#ourText() };
@@ -184,10 +194,17 @@ export class FileDns {
     return parseMarker(text) === null && this.#settings.isFine(parseResolvConf(text).nameservers);
   }
 
+  /** Whether a file leads to the resolver of a context that runs on this machine. */
+  #namesContext(text: string): boolean {
+    const { isContextResolver = () => false } = this.#options;
+    return parseResolvConf(text).nameservers.some((ip) => isContextResolver(ip));
+  }
+
   async #stepAside(state: ResolvConfState): Promise<void> {
     await this.#learn(state);
     if (this.isInPlace) await Deno.remove(this.#backupPath).catch(() => {});
     this.#former = null;
+    this.#isShared = false;
     this.#problem = null;
   }
 

@@ -11,6 +11,8 @@ import { parsePrefix, type Prefix } from "../../ip.ts";
 /** What the interface shall look like. */
 export interface InterfaceSettings {
   readonly name: string;
+  /** Says whose it is, for users and other daemons. */
+  readonly alias: string;
   readonly mtu: number;
   /** Addresses with the length of the mesh prefix, e.g. `172.30.0.5/16`. */
   readonly addresses: readonly string[];
@@ -29,7 +31,9 @@ const SUPER_PACKET_BYTES = 58_000;
  * @throws {MeshError} `system` with what `ip` said.
  */
 export async function configureInterface(settings: InterfaceSettings): Promise<void> {
-  const { name, mtu, addresses, routes } = settings;
+  const { name, alias, mtu, addresses, routes } = settings;
+  // First, so that other daemons know it before anything else of it changes.
+  await ip(["link", "set", "dev", name, "alias", alias]);
   await ip(["link", "set", "dev", name, "mtu", `${mtu}`, "txqueuelen", `${QUEUE_LENGTH}`, "up"]);
   // An older ip does not know the setting; then a super-packet may take two messages.
   await ip(["link", "set", "dev", name, "gso_max_size", `${SUPER_PACKET_BYTES}`]).catch(() => {});

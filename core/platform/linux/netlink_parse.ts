@@ -24,7 +24,7 @@ const NLMSG_DONE = 3;
 const IFINFOMSG = 16, IFADDRMSG = 8, RTMSG = 12;
 const AF_UNSPEC = 0, AF_INET = 2, AF_INET6 = 10;
 const IFF_UP = 1, IFF_RUNNING = 0x40;
-const IFLA_IFNAME = 3, IFLA_MTU = 4;
+const IFLA_IFNAME = 3, IFLA_MTU = 4, IFLA_IFALIAS = 20;
 const IFA_ADDRESS = 1, IFA_LOCAL = 2, IFA_FLAGS = 8;
 const IFA_F_DADFAILED = 0x08, IFA_F_TENTATIVE = 0x40;
 const RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_MULTIPATH = 9;
@@ -45,6 +45,8 @@ export interface LinkEvent {
   readonly action: NetlinkAction;
   readonly index: number;
   readonly name: string;
+  /** What somebody wrote on it; empty when nobody did. */
+  readonly alias: string;
   /** Switched on, with a carrier. */
   readonly isUp: boolean;
   /** Bytes. */
@@ -128,16 +130,21 @@ function parseLink(action: NetlinkAction, body: Body): LinkEvent | "other" | nul
   if (!attributes) return null;
   // Other families tell of the same interface as a port of a bridge, and of its end as one.
   if (body.view.getUint8(0) !== AF_UNSPEC) return "other";
-  const name = attributes.get(IFLA_IFNAME);
   const flags = body.view.getUint32(8, true);
   return {
     type: "link",
     action,
     index: body.view.getInt32(4, true),
-    name: name ? new TextDecoder().decode(name.bytes).replace(/\0.*$/s, "") : "",
+    name: readText(attributes, IFLA_IFNAME),
+    alias: readText(attributes, IFLA_IFALIAS),
     isUp: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
     mtu: readNumber(attributes, IFLA_MTU) ?? 0,
   };
+}
+
+function readText(attributes: Attributes, type: number): string {
+  const found = attributes.get(type);
+  return found ? new TextDecoder().decode(found.bytes).replace(/\0.*$/s, "") : "";
 }
 
 function parseAddress(action: NetlinkAction, body: Body): AddressEvent | "other" | null {

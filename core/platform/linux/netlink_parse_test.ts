@@ -45,6 +45,7 @@ const LINK: NetlinkEvent = {
   action: "new",
   index: 2,
   name: "eth0",
+  alias: "",
   isUp: true,
   mtu: 1500,
 };

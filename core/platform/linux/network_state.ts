@@ -3,6 +3,7 @@
  * when their lifetimes are refreshed, routes when a lease is renewed, interfaces for statistics.
  * @module
  */
+import { contextOf } from "./mesh_interfaces.ts";
 import type { AddressEvent, LinkEvent, NetlinkEvent, RouteEvent } from "./netlink_parse.ts";
 
 /** One change, as for the log. */
@@ -20,6 +21,8 @@ const MAX_ROUTES = 1_024;
 /** What is known of the network; feed it every event in order. */
 export class NetworkState {
   readonly #ignoredInterface: string;
+  /** Of other contexts: theirs are no changes of the network that this mesh is carried by. */
+  readonly #meshInterfaces = new Set<string>();
   readonly #linksByIndex = new Map<number, LinkEvent>();
   /** Interface index and address. */
   readonly #addresses = new Set<string>();
@@ -35,7 +38,7 @@ export class NetworkState {
     const changesByText = new Map<string, NetworkChange>();
     for (const event of events) {
       const change = this.#applyOne(event);
-      if (change === null || change.interface === this.#ignoredInterface) continue;
+      if (change === null || this.#isIgnored(change.interface)) continue;
       // The last of equal ones stays, so that the order tells how it ended.
       const text = JSON.stringify(change);
       changesByText.delete(text);
@@ -49,6 +52,10 @@ export class NetworkState {
     this.#linksByIndex.clear();
     this.#addresses.clear();
     this.#routes.clear();
+  }
+
+  #isIgnored(name: string | null): boolean {
+    return name === this.#ignoredInterface || (name !== null && this.#meshInterfaces.has(name));
   }
 
   #applyOne(event: NetlinkEvent): NetworkChange | null {
@@ -65,7 +72,9 @@ export class NetworkState {
   }
 
   #link(event: LinkEvent): NetworkChange | null {
-    const { action, index, name, isUp, mtu } = event;
+    const { action, index, name, alias, isUp, mtu } = event;
+    if (contextOf(alias) !== null) this.#meshInterfaces.add(name);
+    else this.#meshInterfaces.delete(name);
     const before = this.#linksByIndex.get(index);
     if (action === "new") this.#linksByIndex.set(index, event);
     else this.#linksByIndex.delete(index);

@@ -7,6 +7,7 @@ const ETH: LinkEvent = {
   action: "new",
   index: 2,
   name: "eth0",
+  alias: "",
   isUp: true,
   mtu: 1500,
 };
@@ -102,4 +103,13 @@ Deno.test("NetworkState remembers a bounded number of routes", () => {
   const routes = Array.from({ length: 3_000 }, (_, metric) => ({ ...ROUTE, metric }));
   for (const route of routes) assert.equal(state.apply([route]).length, 1);
   assert.equal(state.apply([routes.at(-1)!]).length, 0);
+});
+
+Deno.test("another context's interface is no change of the network, whatever happens to it", () => {
+  const state = new NetworkState("mesh0");
+  state.apply([ETH]);
+  const other: LinkEvent = { ...ETH, index: 9, name: "tun-work", alias: "TunnelMesh context work" };
+  assert.deepEqual(state.apply([other, { ...ADDRESS, index: 9, address: "172.29.0.2/16" }]), []);
+  assert.deepEqual(state.apply([{ ...other, action: "del" }]), []);
+  assert.equal(state.apply([{ ...other, alias: "" }]).length, 1);
 });

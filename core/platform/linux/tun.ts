@@ -10,7 +10,10 @@ import { check, cString, describeErrno, ERRNO, libc } from "./libc.ts";
 
 const O_RDWR = 2, O_NONBLOCK = 0o4000, O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454can, IFF_TUN = 1, IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000, IFF_MULTI_QUEUE = 0x100, TUNSETOFFLOAD = 0x400454d0n;
+const IFF_VNET_HDR = 0x4000,
+  IFF_MULTI_QUEUE = 0x100,
+  IFF_TUN_EXCL = 0x8000,
+  TUNSETOFFLOAD = 0x400454d0n;
 const TUN_F_CSUM = 1, TUN_F_TSO = 2 | 4, TUN_F_USO = 32 | 64;
 const IFNAMSIZ = 16, IFREQ_SIZE = 40;
 
@@ -48,7 +51,10 @@ export function openTun(name: string, wanted: TunOffloads, queues = 1): TunDevic
   const fds: number[] = [];
   const close = () => fds.forEach((fd) => libc().symbols.close(fd));
   try {
-    for (let i = 0; i < queues; i++) fds.push(openQueue(name, flags));
+    // Only the first is exclusive: else a second daemon would become a queue of the first.
+    for (let i = 0; i < queues; i++) {
+      fds.push(openQueue(name, i === 0 ? flags | IFF_TUN_EXCL : flags));
+    }
   } catch (error) {
     close();
     throw error;

@@ -14,6 +14,8 @@ import type { Host } from "./topology.ts";
 export interface NodeOptions {
   /** Default: the machine's label. */
   readonly name?: string;
+  /** One of several that its machine runs; the commands name it. */
+  readonly context?: string;
   /** Text of a configuration file, given with `-c`. */
   readonly config?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -29,8 +31,7 @@ export interface Invitation {
 
 const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm1_\S+)/;
 
-/** Where the daemon's local API listens on its machine, for the default context of root. */
-const SOCKET = "/run/tunnelmesh/default.sock";
+const DEFAULT_CONTEXT = "default";
 
 /** How long a start may take before the test gives up, on a busy machine. */
 const START_MS = 30_000;
@@ -65,6 +66,7 @@ export async function prefetch(): Promise<void> {
 export class Node implements AsyncDisposable {
   readonly host: Host;
   readonly name: string;
+  readonly context: string | null;
   /** Only where it was started by `up`. */
   invitation: Invitation | null = null;
   readonly #command: readonly string[];
@@ -76,6 +78,7 @@ export class Node implements AsyncDisposable {
   private constructor(host: Host, command: readonly string[], options: NodeOptions) {
     this.host = host;
     this.name = options.name ?? host.label;
+    this.context = options.context ?? null;
     this.#command = command;
     this.#env = options.env ?? {};
   }
@@ -141,7 +144,8 @@ export class Node implements AsyncDisposable {
 
   /** Runs another command of the tool on its machine. */
   cli(...args: string[]): Promise<Output> {
-    return tunnelmesh(this.machine, args, { env: this.#env });
+    const context = this.context === null ? [] : ["--context", this.context];
+    return tunnelmesh(this.machine, [...context, ...args], { env: this.#env });
   }
 
   /** Runs a command with `--json`, which has to succeed, and parses its single line. */
@@ -157,7 +161,7 @@ export class Node implements AsyncDisposable {
   async status(): Promise<StatusReport | null> {
     // One client for all polls: making many of them stalls for seconds now and then.
     this.#client ??= Deno.createHttpClient({
-      proxy: { transport: "unix", path: this.machine.hostPath(SOCKET) },
+      proxy: { transport: "unix", path: this.machine.hostPath(this.#socket) },
       poolMaxIdlePerHost: 0,
     });
     try {
@@ -168,6 +172,11 @@ export class Node implements AsyncDisposable {
     } catch {
       return null;
     }
+  }
+
+  /** Where the daemon's local API listens on its machine, as root's. */
+  get #socket(): string {
+    return `/run/tunnelmesh/${this.context ?? DEFAULT_CONTEXT}.sock`;
   }
 
   /** What the daemon reports; it has to run. */
@@ -249,7 +258,13 @@ export class Node implements AsyncDisposable {
 }
 
 async function commonArgs(host: Host, options: NodeOptions): Promise<string[]> {
-  const args = ["--name", options.name ?? host.label, ...options.args ?? []];
+  const { context } = options;
+  const args = [
+    ...context === undefined ? [] : ["--context", context],
+    "--name",
+    options.name ?? host.label,
+    ...options.args ?? [],
+  ];
   if (options.config === undefined) return args;
   const path = `${host.namespace.directory}/home/node.yaml`;
   await Deno.writeTextFile(path, options.config, { mode: 0o600 });
