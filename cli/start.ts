@@ -9,12 +9,12 @@ import type { LoadedConfig } from "./config_files.ts";
 import { exists, readIfPresent } from "./files.ts";
 import { createProgress } from "./progress.ts";
 import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
-import type { NodeRunOptions } from "./run_options.ts";
+import type { CoordinatorRunOptions, NodeRunOptions } from "./run_options.ts";
 
 /** What a process with a node may do: open the network, the interface and the system's settings. */
 export const NODE_PERMISSIONS: Permissions = {
-  read: ["$config", "$identity", "$state", "$data", "$system"],
-  write: ["$config", "$identity", "$state", "$data", "$system"],
+  read: ["$config", "$contexts", "$identity", "$state", "$data", "$system"],
+  write: ["$contexts", "$identity", "$state", "$data", "$system"],
   net: true,
   env: true,
   sys: true,
@@ -24,8 +24,8 @@ export const NODE_PERMISSIONS: Permissions = {
 
 /** What a coordinator may do; it never has `ffi`. */
 export const COORDINATOR_PERMISSIONS: Permissions = {
-  read: ["$config", "$data", "$system"],
-  write: ["$config", "$data"],
+  read: ["$config", "$data"],
+  write: ["$data"],
   net: true,
   env: true,
   sys: true,
@@ -76,12 +76,17 @@ function isOwnMember(node: NodeRunOptions): boolean {
   return /"urls": \[\s*"https:\/\/(127\.|\[::1\])/.test(text);
 }
 
-/** Runs the node of a configuration, and a coordinator beside it where it needs one. */
-export async function runNodeOrBoth(
+/** A node, and the coordinator beside it where it needs one, ready to run. */
+export interface PreparedNode {
+  readonly node: NodeRunOptions;
+  readonly coordinator: CoordinatorRunOptions | null;
+}
+
+/** Reads all that the node of a configuration needs; changes nothing. */
+export async function prepareNode(
   loaded: LoadedConfig<PeerConfig>,
   context: CommandContext,
-  wants: { readonly coordinator: boolean },
-): Promise<void> {
+): Promise<PreparedNode> {
   let node: NodeRunOptions | null = null;
   const surroundings = await surroundingsOf(
     context,
@@ -92,7 +97,6 @@ export async function runNodeOrBoth(
   if (node.coordinatorUrls.length === 0 && known !== null && !isMember(node)) {
     node = { ...node, coordinatorUrls: [known] };
   }
-  await makeIdentity(node);
   const coordinator = resolveCoordinator(
     { ...loaded, config: loaded.config.coordinator },
     node.logLevel,
@@ -100,8 +104,15 @@ export async function runNodeOrBoth(
   );
   const ownsMesh = exists(`${coordinator.dataDir}/state.db`) || isOwnMember(node);
   const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
+  const isAlone = !loaded.config.coordinator.isEnabled && isElsewhere;
+  return { node, coordinator: isAlone ? null : coordinator };
+}
+
+/** Runs until it is stopped. */
+export async function runPrepared({ node, coordinator }: PreparedNode): Promise<void> {
+  await makeIdentity(node);
   const { runNode, runUp } = await import("./compose.ts");
-  if (!wants.coordinator && isElsewhere) return await runNode(node);
-  const { context: name, logLevel, progress } = node;
-  await runUp({ context: name, logLevel, progress, node, coordinator });
+  if (coordinator === null) return await runNode(node);
+  const { context, logLevel, progress } = node;
+  await runUp({ context, logLevel, progress, node, coordinator });
 }

@@ -3,14 +3,13 @@
  * @module
  */
 import { z } from "zod";
-import type { ServerConfig } from "../../core/config/config.ts";
-import { type CommandContext, defineCommand } from "../command.ts";
-import type { LoadedConfig } from "../config_files.ts";
+import { defineCommand } from "../command.ts";
 import { absolutePath } from "../paths.ts";
 import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
 import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
 import type { NodeRunOptions } from "../run_options.ts";
-import { COORDINATOR_PERMISSIONS, NODE_PERMISSIONS, surroundingsOf } from "../start.ts";
+import { coordinatorPermissions, nodePermissions } from "../run_permissions.ts";
+import { COORDINATOR_PERMISSIONS, surroundingsOf } from "../start.ts";
 
 const Input = z.strictObject(coordinatorOptions(""));
 
@@ -36,12 +35,9 @@ export const serve = defineCommand({
   ],
   input: Input,
   permissions: COORDINATOR_PERMISSIONS,
-  async permissionsFor(input, context) {
-    const { config } = await load(input, context);
-    return config.joinMesh ? NODE_PERMISSIONS : {};
-  },
-  async run(input, context) {
-    const loaded = await load(input, context);
+  async prepare(input, context) {
+    const { host, globals } = context;
+    const loaded = await (await context.config()).loadServer(coordinatorFlags(input, "", context));
     const { config } = loaded;
     let node: NodeRunOptions | null = null;
     const surroundings = await surroundingsOf(
@@ -54,9 +50,7 @@ export const serve = defineCommand({
       config.logLevel,
       surroundings,
     );
-    const { runCoordinator, runUp } = await import("../compose.ts");
-    if (!config.joinMesh) return await runCoordinator(coordinator);
-    const { host, globals } = context;
+    if (!config.joinMesh) return { node, coordinator };
     const chosen = (path: string | null, fallback: string | null) =>
       path === null ? fallback : absolutePath(host, path);
     node = resolveNode({
@@ -67,14 +61,14 @@ export const serve = defineCommand({
         stateDir: chosen(globals.stateDir, config.joinMesh.stateDir),
       },
     }, surroundings);
-    const { context: name, logLevel, progress } = coordinator;
-    await runUp({ context: name, logLevel, progress, node, coordinator });
+    return { node, coordinator };
+  },
+  permissionsFor: ({ node, coordinator }, context) =>
+    node ? nodePermissions({ node, coordinator }, context) : coordinatorPermissions(coordinator),
+  async run(_input, _context, { node, coordinator }) {
+    const { runCoordinator, runUp } = await import("../compose.ts");
+    if (!node) return await runCoordinator(coordinator);
+    const { context, logLevel, progress } = coordinator;
+    await runUp({ context, logLevel, progress, node, coordinator });
   },
 });
-
-async function load(
-  input: z.infer<typeof Input>,
-  context: CommandContext,
-): Promise<LoadedConfig<ServerConfig>> {
-  return await (await context.config()).loadServer(coordinatorFlags(input, "", context));
-}

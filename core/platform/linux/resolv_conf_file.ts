@@ -11,6 +11,8 @@
 import { dirname, isAbsolute, join } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
 import { outputOf, readProc } from "./dns_program.ts";
+import { cString, libc } from "./libc.ts";
+import { libcControl } from "./libc_control.ts";
 
 /** What stands at the path: enough to put it back. */
 export type ResolvConfState =
@@ -123,7 +125,7 @@ export async function replaceFile(
   const suffix = crypto.getRandomValues(new Uint8Array(8)).toHex();
   const temporary = join(dirname(path), `.resolv.conf.${suffix}.tmp`);
   try {
-    if (state.kind === "symlink") await Deno.symlink(state.target, temporary);
+    if (state.kind === "symlink") makeLink(state.target, temporary);
     else await writeNew(temporary, state.text, mode);
     await Deno.rename(temporary, path);
   } catch (error) {
@@ -132,6 +134,12 @@ export async function replaceFile(
   }
   using directory = await Deno.open(dirname(path), { read: true });
   await directory.sync();
+}
+
+/** `Deno.symlink()` asks for the right to read and write everywhere, which a node has given up. */
+function makeLink(target: string, path: string): void {
+  if (libcControl().symlink(cString(target), cString(path)) === 0) return;
+  throw new Error(`Cannot link ${path}: os error ${libc().errno()}`);
 }
 
 async function writeNew(path: string, text: string, mode: number): Promise<void> {
@@ -165,7 +173,7 @@ export async function readText(path: string): Promise<string | null> {
 
 function isRenameRefusal(error: unknown): boolean {
   return error instanceof Deno.errors.Busy || error instanceof Deno.errors.PermissionDenied ||
-    /EXDEV|EROFS|os error (16|18|30)/.test(errorMessage(error));
+    /EXDEV|EROFS|os error (1|13|16|18|30)\b/.test(errorMessage(error));
 }
 
 async function isMountPoint(path: string): Promise<boolean> {

@@ -1,0 +1,46 @@
+/**
+ * What may a process with a node or a coordinator do, once its options are known?
+ * @module
+ */
+import type { AbsolutePath, CommandContext, Permissions } from "./command.ts";
+import { directoryOf } from "./paths.ts";
+import { keyFiles } from "./places.ts";
+import type { CoordinatorRunOptions } from "./run_options.ts";
+import { PROGRAM_FOLDERS } from "../core/platform/linux/dns_program.ts";
+import { NODE_PERMISSIONS, type PreparedNode } from "./start.ts";
+
+/** A coordinator's: its own folder, and the certificate that it was given. */
+export function coordinatorPermissions(
+  { dataDir, certificate }: CoordinatorRunOptions,
+): Permissions {
+  const files = certificate ? [certificate.certificatePath, certificate.keyPath] : [];
+  return { read: absolute(dataDir, ...files), write: absolute(dataDir) };
+}
+
+/**
+ * A node's: its own folders, and where the system's resolver and its programs are. It has `ffi`, so
+ * this guards against mistakes only.
+ */
+export function nodePermissions(
+  { node, coordinator }: PreparedNode,
+  { host }: CommandContext,
+): Permissions {
+  const own = absolute(
+    ...keyFiles(node.identityPath),
+    node.stateDir,
+    directoryOf(node.socketPath),
+    ...(coordinator ? [coordinator.dataDir] : []),
+  );
+  const path = (host.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
+  const programs = absolute(...PROGRAM_FOLDERS, ...path);
+  return {
+    ...NODE_PERMISSIONS,
+    read: ["$contexts", "$state", "$system", ...own, ...programs],
+    write: ["$contexts", "$state", "$system", ...own],
+  };
+}
+
+/** Options hold absolute paths only. */
+function absolute(...paths: readonly string[]): AbsolutePath[] {
+  return paths as AbsolutePath[];
+}
