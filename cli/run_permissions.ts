@@ -2,6 +2,7 @@
  * What may a process with a node or a coordinator do, once its options are known?
  * @module
  */
+import { fileURLToPath } from "node:url";
 import type { AbsolutePath, CommandContext, Permissions } from "./command.ts";
 import { directoryOf } from "./paths.ts";
 import { keyFiles } from "./places.ts";
@@ -35,9 +36,15 @@ export function nodePermissions(
   const programs = absolute(...PROGRAM_FOLDERS, ...path);
   return {
     ...NODE_PERMISSIONS,
-    read: ["$contexts", "$state", "$system", ...own, ...programs],
+    read: ["$contexts", "$state", "$system", ...own, ...programs, ...program()],
     write: ["$contexts", "$state", "$system", ...own],
   };
+}
+
+/** Packet workers load the program's own modules anew. */
+function program(): AbsolutePath[] {
+  const main = new URL(".", Deno.mainModule);
+  return main.protocol === "file:" ? absolute(fileURLToPath(main)) : [];
 }
 
 /** Options hold absolute paths only. */

@@ -1,6 +1,6 @@
 /**
  * Calls of the C library that only the control thread makes: waiting for many descriptors at once,
- * connecting sockets, asking for their options, making links. Packet workers do without them, so they are not in `libc.ts`.
+ * connecting sockets and asking for their options. Packet workers do without them, so they are not in `libc.ts`.
  * @module
  */
 import { MeshError } from "../../errors.ts";
@@ -8,7 +8,6 @@ import { MeshError } from "../../errors.ts";
 const SYMBOLS = {
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
-  symlink: { parameters: ["buffer", "buffer"], result: "i32" },
   epoll_create1: { parameters: ["i32"], result: "i32" },
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   epollWaitAsync: {

@@ -10,9 +10,7 @@
  */
 import { dirname, isAbsolute, join } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
-import { outputOf, readProc } from "./dns_program.ts";
-import { cString, libc } from "./libc.ts";
-import { libcControl } from "./libc_control.ts";
+import { findProgram, outputOf, readProc, runProgram } from "./dns_program.ts";
 
 /** What stands at the path: enough to put it back. */
 export type ResolvConfState =
@@ -125,7 +123,7 @@ export async function replaceFile(
   const suffix = crypto.getRandomValues(new Uint8Array(8)).toHex();
   const temporary = join(dirname(path), `.resolv.conf.${suffix}.tmp`);
   try {
-    if (state.kind === "symlink") makeLink(state.target, temporary);
+    if (state.kind === "symlink") await makeLink(state.target, temporary);
     else await writeNew(temporary, state.text, mode);
     await Deno.rename(temporary, path);
   } catch (error) {
@@ -137,9 +135,11 @@ export async function replaceFile(
 }
 
 /** `Deno.symlink()` asks for the right to read and write everywhere, which a node has given up. */
-function makeLink(target: string, path: string): void {
-  if (libcControl().symlink(cString(target), cString(path)) === 0) return;
-  throw new Error(`Cannot link ${path}: os error ${libc().errno()}`);
+async function makeLink(target: string, path: string): Promise<void> {
+  const program = await findProgram("ln");
+  if (program === null) throw new Error(`Cannot link ${path}: there is no program ln`);
+  const { code, stderr } = await runProgram(program, ["-s", "--", target, path]);
+  if (code !== 0) throw new Error(`Cannot link ${path}: ${stderr.trim()}`);
 }
 
 async function writeNew(path: string, text: string, mode: number): Promise<void> {
@@ -173,7 +173,9 @@ export async function readText(path: string): Promise<string | null> {
 
 function isRenameRefusal(error: unknown): boolean {
   return error instanceof Deno.errors.Busy || error instanceof Deno.errors.PermissionDenied ||
-    /EXDEV|EROFS|os error (1|13|16|18|30)\b/.test(errorMessage(error));
+    /EXDEV|EROFS|os error (16|18|30)|Read-only file|Permission denied|not permitted/.test(
+      errorMessage(error),
+    );
 }
 
 async function isMountPoint(path: string): Promise<boolean> {
