@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { visibleCommands } from "./commands.ts";
+import { allCommands, visibleCommands } from "./commands.ts";
 import type { Permissions } from "./command.ts";
 import { permissionSetOf, WIDE_FLAGS } from "./permissions.ts";
 import { tempDir } from "./testing_host.ts";
@@ -108,9 +108,36 @@ Deno.test("revokeUndeclared() leaves a coordinator neither ffi nor programs", as
   });
 });
 
-Deno.test("only what runs a node declares ffi", async () => {
-  const commands = (await visibleCommands()).filter(({ command }) => command.permissions.ffi);
-  assert.deepEqual(commands.map(({ path }) => path), ["tunnelmesh up", "tunnelmesh join"]);
+/** Who declares what; `tests/privileges_test.ts` sees to it that nobody has more. */
+const DECLARERS: Readonly<Record<string, readonly string[]>> = {
+  ffi: ["up", "join"],
+  run: ["up", "join"],
+  net: ["up", "join", "serve"],
+  env: ["up", "join", "serve"],
+  sys: ["up", "join", "serve", "init"],
+  write: [
+    "up",
+    "join",
+    "leave",
+    "serve",
+    "init",
+    "context create",
+    "context use",
+    "context delete",
+  ],
+};
+
+for (const [kind, expected] of Object.entries(DECLARERS)) {
+  Deno.test(`${kind} is declared by those alone that need it`, async () => {
+    const commands = (await allCommands()).filter(({ command }) => kind in command.permissions);
+    assert.deepEqual(commands.map(({ path }) => path.replace(/^tunnelmesh /, "")), expected);
+  });
+}
+
+Deno.test("no command may read or write everything", async () => {
+  for (const { path, command: { permissions } } of await allCommands()) {
+    assert(permissions.read !== true && permissions.write !== true, path);
+  }
 });
 
 Deno.test("permissionSetOf() names real paths", () => {
