@@ -7,6 +7,7 @@ import type { AbsolutePath, CommandContext, Permissions } from "./command.ts";
 import { directoryOf } from "./paths.ts";
 import { keyFiles } from "./places.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
+import { BACKUP_NAME, LOCK_NAME } from "../core/platform/linux/dns_backup.ts";
 import { PROGRAM_FOLDERS } from "../core/platform/linux/dns_program.ts";
 import { NODE_PERMISSIONS, type PreparedNode } from "./start.ts";
 
@@ -23,7 +24,7 @@ export function coordinatorPermissions(
  * this guards against mistakes only.
  */
 export function nodePermissions(
-  { node, coordinator }: PreparedNode,
+  { node, coordinator, stateDirs }: PreparedNode,
   { host }: CommandContext,
 ): Permissions {
   const own = absolute(
@@ -31,6 +32,8 @@ export function nodePermissions(
     node.stateDir,
     directoryOf(node.socketPath),
     ...(coordinator ? [coordinator.dataDir] : []),
+    // Daemons mend what another one that was killed has left in resolv.conf.
+    ...stateDirs.flatMap((folder) => [`${folder}/${BACKUP_NAME}`, `${folder}/${LOCK_NAME}`]),
   );
   const path = (host.env.PATH ?? "").split(":").filter((folder) => folder.startsWith("/"));
   const programs = absolute(...PROGRAM_FOLDERS, ...path);

@@ -6,7 +6,10 @@
 import type { PeerConfig } from "../core/config/config.ts";
 import type { CommandContext, Permissions } from "./command.ts";
 import type { LoadedConfig } from "./config_files.ts";
+import type { Contexts } from "./contexts.ts";
+import { parseMarker, RESOLV_CONF } from "../core/platform/linux/resolv_conf.ts";
 import { exists, readIfPresent } from "./files.ts";
+import { directoryOf } from "./paths.ts";
 import { createProgress } from "./progress.ts";
 import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
 import type { CoordinatorRunOptions, NodeRunOptions } from "./run_options.ts";
@@ -80,6 +83,8 @@ function isOwnMember(node: NodeRunOptions): boolean {
 export interface PreparedNode {
   readonly node: NodeRunOptions;
   readonly coordinator: CoordinatorRunOptions | null;
+  /** Where daemons that were killed may have left a copy of resolv.conf. */
+  readonly stateDirs: readonly string[];
 }
 
 /** Reads all that the node of a configuration needs; changes nothing. */
@@ -105,7 +110,20 @@ export async function prepareNode(
   const ownsMesh = exists(`${coordinator.dataDir}/state.db`) || isOwnMember(node);
   const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
   const isAlone = !loaded.config.coordinator.isEnabled && isElsewhere;
-  return { node, coordinator: isAlone ? null : coordinator };
+  return {
+    node,
+    coordinator: isAlone ? null : coordinator,
+    stateDirs: stateDirsOf(surroundings.contexts),
+  };
+}
+
+/** State directories of all contexts, and of the daemon that resolv.conf names. */
+export function stateDirsOf(contexts: Contexts): string[] {
+  const named = parseMarker(readIfPresent(RESOLV_CONF) ?? "")?.backup ?? "";
+  return [
+    ...contexts.list().flatMap(({ stateDir }) => stateDir ?? []),
+    ...named.startsWith("/") ? [directoryOf(named)] : [],
+  ];
 }
 
 /** Runs until it is stopped. */

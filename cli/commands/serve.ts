@@ -9,7 +9,7 @@ import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
 import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
 import type { NodeRunOptions } from "../run_options.ts";
 import { coordinatorPermissions, nodePermissions } from "../run_permissions.ts";
-import { COORDINATOR_PERMISSIONS, surroundingsOf } from "../start.ts";
+import { COORDINATOR_PERMISSIONS, stateDirsOf, surroundingsOf } from "../start.ts";
 
 const Input = z.strictObject(coordinatorOptions(""));
 
@@ -50,7 +50,8 @@ export const serve = defineCommand({
       config.logLevel,
       surroundings,
     );
-    if (!config.joinMesh) return { node, coordinator };
+    const stateDirs = stateDirsOf(surroundings.contexts);
+    if (!config.joinMesh) return { node, coordinator, stateDirs };
     const chosen = (path: string | null, fallback: string | null) =>
       path === null ? fallback : absolutePath(host, path);
     node = resolveNode({
@@ -61,10 +62,12 @@ export const serve = defineCommand({
         stateDir: chosen(globals.stateDir, config.joinMesh.stateDir),
       },
     }, surroundings);
-    return { node, coordinator };
+    return { node, coordinator, stateDirs };
   },
-  permissionsFor: ({ node, coordinator }, context) =>
-    node ? nodePermissions({ node, coordinator }, context) : coordinatorPermissions(coordinator),
+  permissionsFor: ({ node, ...others }, context) =>
+    node
+      ? nodePermissions({ node, ...others }, context)
+      : coordinatorPermissions(others.coordinator),
   async run(_input, _context, { node, coordinator }) {
     const { runCoordinator, runUp } = await import("../compose.ts");
     if (!node) return await runCoordinator(coordinator);

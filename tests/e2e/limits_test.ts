@@ -53,5 +53,32 @@ labTest({
   },
 });
 
+labTest({
+  name: "what a node with a state folder of its own left in resolv.conf is undone by another",
+  run: async () => {
+    await using lan = await Lan.create(["a"]);
+    const { namespace, ip4 } = lan.host("a");
+    const start = async (folder: string) => {
+      const stateDir = `${namespace.directory}/home/${folder}`;
+      const args = ["up", "--name", "a", "--public-host", ip4, "--state-dir", stateDir];
+      args.push("--context", folder);
+      const up = namespace.spawn(denoCommand("main.ts", args));
+      await up.waitForOutput(/tunnelmesh join/, START_MS);
+      await waitFor("the marker", async () => {
+        const text = await namespace.readFile("/etc/resolv.conf");
+        return text?.includes(`/${folder}/`) ? true : null;
+      });
+      return up;
+    };
+    const before = await namespace.readFile("/etc/resolv.conf");
+    await using first = await start("one");
+    first.killTree();
+    await first.stop();
+    await using second = await start("two");
+    assert.equal((await second.stop()).code, 0);
+    assert.equal(await namespace.readFile("/etc/resolv.conf"), before);
+  },
+});
+
 const SOCKET = "/run/tunnelmesh/default.sock";
 const READ_ONLY = "/run/tunnelmesh/default.ro.sock";
