@@ -103,7 +103,6 @@ Deno.test("revokeUndeclared() leaves a coordinator neither ffi nor programs", as
     ...NONE,
     read: "allowed",
     net: "allowed",
-    env: "allowed",
     sys: "allowed",
   });
 });
@@ -113,7 +112,7 @@ const DECLARERS: Readonly<Record<string, readonly string[]>> = {
   ffi: ["up", "join"],
   run: ["up", "join"],
   net: ["up", "join", "serve"],
-  env: ["up", "join", "serve"],
+  env: ["up", "join"],
   sys: ["up", "join", "serve", "init"],
   write: [
     "up",

@@ -30,7 +30,6 @@ export const COORDINATOR_PERMISSIONS: Permissions = {
   read: ["$config", "$data"],
   write: ["$data"],
   net: true,
-  env: true,
   sys: true,
 };
 

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { defineCommand } from "../command.ts";
+import { SUPERVISED } from "../coordinator_process.ts";
 import { absolutePath } from "../paths.ts";
 import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
 import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
@@ -51,7 +52,11 @@ export const serve = defineCommand({
       surroundings,
     );
     const stateDirs = stateDirsOf(surroundings.contexts);
-    if (!config.joinMesh) return { node, coordinator, stateDirs };
+    if (!config.joinMesh) {
+      // Its packages look into the environment when they are loaded, and never again.
+      await import("../coordinator_main.ts");
+      return { node, coordinator, stateDirs };
+    }
     const chosen = (path: string | null, fallback: string | null) =>
       path === null ? fallback : absolutePath(host, path);
     node = resolveNode({
@@ -68,9 +73,12 @@ export const serve = defineCommand({
     node
       ? nodePermissions({ node, ...others }, context)
       : coordinatorPermissions(others.coordinator),
-  async run(_input, _context, { node, coordinator }) {
-    const { runCoordinator, runUp } = await import("../compose.ts");
-    if (!node) return await runCoordinator(coordinator);
+  async run(_input, { host }, { node, coordinator }) {
+    if (!node) {
+      const { startCoordinator } = await import("../coordinator_main.ts");
+      return await startCoordinator(coordinator, host.env[SUPERVISED] ?? null);
+    }
+    const { runUp } = await import("../compose.ts");
     const { context, logLevel, progress } = coordinator;
     await runUp({ context, logLevel, progress, node, coordinator });
   },
