@@ -27,19 +27,29 @@ declare module "zod" {
 }
 
 /**
- * Symbolic places that permission sets name; `cli/permissions.ts` says which paths they are.
- * `$control` is the daemon's socket, `$config` the configuration files and contexts,
- * `$identity` the identity key, `$state` the node's state, `$data` the coordinator's, and
- * `$system` what a node changes in the system (`/dev/net/tun`, `/etc/resolv.conf`, ...).
+ * Symbolic places that permissions name; `cli/places.ts` says which paths they are for a user.
+ * `$contexts` is the file of contexts, `$config` the configuration files, `$identity` the folder of
+ * the identity key, `$state` the node's state, `$data` the coordinator's, and `$system` what a node
+ * changes in the system (`/etc/resolv.conf`, ...).
  */
-export type Place = "$config" | "$control" | "$data" | "$identity" | "$state" | "$system";
+export type Place = "$config" | "$contexts" | "$data" | "$identity" | "$state" | "$system";
+
+/** A path that does not depend on the working directory. */
+export type AbsolutePath = `/${string}`;
+
+/** Where a command reads or writes. */
+export type PlaceOrPath = Place | AbsolutePath;
+
+/** What is opened for a command before it runs: the daemon's socket, the file of contexts. */
+export type Opened = "$control" | "$contexts";
 
 /** What a command may do; a kind that is absent is revoked before the command runs. */
 export interface Permissions {
-  readonly read?: readonly Place[] | true;
-  readonly write?: readonly Place[] | true;
-  /** `$control` is the daemon's socket only; `true` is the network. */
-  readonly net?: readonly ["$control"] | true;
+  /** Opened while that is allowed; using it later needs none of the kinds below. */
+  readonly opens?: readonly Opened[];
+  readonly read?: readonly PlaceOrPath[] | true;
+  readonly write?: readonly PlaceOrPath[] | true;
+  readonly net?: true;
   readonly env?: true;
   readonly sys?: true;
   /** Programs, by name; `true` where they differ by system. */
@@ -72,7 +82,7 @@ export interface Example {
 }
 
 /** What {@link defineCommand} takes. */
-export interface CommandDeclaration<Input extends z.ZodObject> {
+export interface CommandDeclaration<Input extends z.ZodObject, Prepared> {
   readonly name: string;
   readonly aliases?: readonly string[];
   /** One line, imperative, no full stop. */
@@ -85,14 +95,20 @@ export interface CommandDeclaration<Input extends z.ZodObject> {
   readonly permissions: Permissions;
   /** Left out of help, completion and reference pages. */
   readonly hidden?: boolean;
-  /** What it may do besides with such an input, e.g. what a file that it names asks for. */
-  permissionsFor?(input: z.infer<Input>, context: CommandContext): Promise<Permissions>;
+  /** Reads what its permissions depend on, while all is permitted; changes nothing. */
+  prepare?(input: z.infer<Input>, context: CommandContext): Promise<Prepared>;
+  /** What it may do with such an input: in place of what it declares, kind by kind. */
+  permissionsFor?(prepared: Prepared, context: CommandContext): Permissions;
   /**
    * Does the work; resolves to the exit status where that is not 0.
    *
    * @throws {MeshError} which `cli/mod.ts` maps to an exit status.
    */
-  run(input: z.infer<Input>, context: CommandContext): Promise<number | void>;
+  run(
+    input: z.infer<Input>,
+    context: CommandContext,
+    prepared: Prepared,
+  ): Promise<number | void>;
 }
 
 /** What {@link defineGroup} takes. */
@@ -117,15 +133,21 @@ export interface Command {
   readonly hidden: boolean;
   /** Empty for a command, what a group holds otherwise. */
   readonly subcommands: readonly Command[];
-  /** All that it may do with an input that {@link Command.input} has accepted. */
-  permissionsFor(input: unknown, context: CommandContext): Promise<Permissions>;
-  /** Runs with an input that {@link Command.input} has accepted; resolves to the exit status. */
-  run(input: unknown, context: CommandContext): Promise<number>;
+  /** Takes an input that {@link Command.input} has accepted. */
+  prepare(input: unknown, context: CommandContext): Promise<PreparedCommand>;
+}
+
+/** A command with its input, before permissions are given up. */
+export interface PreparedCommand {
+  /** All that it may do with that input. */
+  readonly permissions: Permissions;
+  /** Does the work; resolves to the exit status. */
+  run(): Promise<number>;
 }
 
 /** Declares a command; `run` receives what its `input` schema yields. */
-export function defineCommand<Input extends z.ZodObject>(
-  declaration: CommandDeclaration<Input>,
+export function defineCommand<Input extends z.ZodObject, Prepared = undefined>(
+  declaration: CommandDeclaration<Input, Prepared>,
 ): Command {
   return {
     name: declaration.name,
@@ -137,11 +159,15 @@ export function defineCommand<Input extends z.ZodObject>(
     permissions: declaration.permissions,
     hidden: declaration.hidden ?? false,
     subcommands: [],
-    async permissionsFor(input, context) {
-      const more = await declaration.permissionsFor?.(input as z.infer<Input>, context);
-      return { ...declaration.permissions, ...more };
+    async prepare(input, context) {
+      const values = input as z.infer<Input>;
+      const prepared = await declaration.prepare?.(values, context) as Prepared;
+      const exact = declaration.permissionsFor?.(prepared, context);
+      return {
+        permissions: { ...declaration.permissions, ...exact },
+        run: async () => await declaration.run(values, context, prepared) ?? 0,
+      };
     },
-    run: async (input, context) => await declaration.run(input as z.infer<Input>, context) ?? 0,
   };
 }
 
@@ -157,7 +183,6 @@ export function defineGroup(declaration: GroupDeclaration): Command {
     permissions: {},
     hidden: false,
     subcommands: declaration.subcommands,
-    permissionsFor: () => Promise.resolve({}),
-    run: () => Promise.resolve(0),
+    prepare: () => Promise.resolve({ permissions: {}, run: () => Promise.resolve(0) }),
   };
 }

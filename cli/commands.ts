@@ -40,8 +40,12 @@ export interface CommandPath {
 
 /** Every command that is shown and can run, groups flattened. */
 export async function visibleCommands(): Promise<CommandPath[]> {
+  return (await allCommands()).filter(({ command }) => !command.hidden);
+}
+
+/** Every command that can run, groups flattened, hidden ones included. */
+export async function allCommands(): Promise<CommandPath[]> {
   const flatten = (command: Command, parent: string): CommandPath[] => {
-    if (command.hidden) return [];
     const path = `${parent} ${command.name}`;
     if (command.subcommands.length === 0) return [{ path, command }];
     return command.subcommands.flatMap((child) => flatten(child, path));

@@ -44,12 +44,7 @@ import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";
 import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
-import type {
-  CoordinatorRunOptions,
-  NodeRunOptions,
-  UpRunOptions,
-  WireguardPeerOptions,
-} from "./run_options.ts";
+import type { NodeRunOptions, UpRunOptions, WireguardPeerOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
 import { openLinks } from "./links.ts";
 import { untilSignal } from "./signals.ts";
@@ -68,12 +63,6 @@ export async function runNode(options: NodeRunOptions): Promise<void> {
   const identity = await identityOf(options);
   const membership = await belong(options, state, identity);
   await serveNode(options, state, { identity, membership, publicUrl: null });
-}
-
-/** Runs a coordinator until it is stopped. */
-export async function runCoordinator(options: CoordinatorRunOptions): Promise<void> {
-  const { startCoordinator } = await import("./coordinator_main.ts");
-  await startCoordinator(options);
 }
 
 /** Runs a coordinator and a node beside it until they are stopped. */

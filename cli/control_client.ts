@@ -14,6 +14,7 @@ import type {
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
+import { UnixHttp, type UnixResponse } from "./unix_http.ts";
 
 /** How to ping. */
 export interface PingOptions {
@@ -29,14 +30,23 @@ export interface AdminCall {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
+/** A connection, or why there is none. */
+type Connection = UnixHttp | { readonly failure: unknown };
+
 /** A connection to one daemon. Every method throws `daemon-unreachable` when it is not there. */
 export class ControlClient implements Disposable {
   readonly #socketPath: string;
-  readonly #client: Deno.HttpClient;
+  readonly #connection: Connection;
 
-  constructor(socketPath: string) {
+  private constructor(socketPath: string, connection: Connection) {
     this.#socketPath = socketPath;
-    this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: socketPath } });
+    this.#connection = connection;
+  }
+
+  /** Connects; what goes wrong is thrown by the calls, for a command may do without the daemon. */
+  static async connect(socketPath: string): Promise<ControlClient> {
+    const connection = await UnixHttp.connect(socketPath).catch((failure) => ({ failure }));
+    return new ControlClient(socketPath, connection);
   }
 
   status(): Promise<StatusReport> {
@@ -50,11 +60,11 @@ export class ControlClient implements Disposable {
 
   /** Yields a report per probe, as they come in. @throws {MeshError} `peer-unknown` */
   async *ping(peer: string, options: PingOptions): AsyncGenerator<PingReport> {
-    const response = await this.#send("POST", "/v1/ping", { peer, ...options });
-    if (!response.body) return;
+    const { body } = await this.#send("POST", "/v1/ping", { peer, ...options });
+    const decoder = new TextDecoder();
     let rest = "";
-    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + text).split("\n");
+    for await (const bytes of body) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
       rest = lines.pop()!;
       for (const line of lines) if (line !== "") yield JSON.parse(line);
     }
@@ -101,12 +111,11 @@ export class ControlClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#client.close();
+    if (this.#connection instanceof UnixHttp) this.#connection[Symbol.dispose]();
   }
 
   async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.#send(method, path, body);
-    const text = await response.text();
+    const text = await textOf(await this.#send(method, path, body));
     try {
       return JSON.parse(text === "" ? "null" : text);
     } catch (cause) {
@@ -117,27 +126,32 @@ export class ControlClient implements Disposable {
     }
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<Response> {
-    let response: Response;
+  async #send(method: string, path: string, body?: unknown): Promise<UnixResponse> {
+    if (!(this.#connection instanceof UnixHttp)) throw this.#unreachable(this.#connection.failure);
+    let response: UnixResponse;
     try {
-      response = await fetch(`http://localhost${path}`, {
-        method,
-        client: this.#client,
-        ...(body === undefined ? {} : {
-          body: JSON.stringify(body),
-          headers: { "content-type": "application/json" },
-        }),
-      });
+      response = await this.#connection.request(method, path, body);
     } catch (cause) {
       throw this.#unreachable(cause);
     }
-    if (response.ok) return response;
-    throw await problemOf(response);
+    const whole = { ...response, body: this.#guarded(response.body) };
+    if (response.status < 300) return whole;
+    throw await problemOf(whole);
   }
 
-  #unreachable(cause: unknown): MeshError {
-    const inner = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    const text = errorMessage(inner);
+  /** The body, whose end may fail to come as well. */
+  async *#guarded(body: UnixResponse["body"]): UnixResponse["body"] {
+    try {
+      yield* body;
+    } catch (cause) {
+      throw this.#unreachable(cause);
+    }
+  }
+
+  #unreachable(cause: unknown): unknown {
+    // The process may not: that is no matter of the daemon.
+    if (cause instanceof Deno.errors.NotCapable) return cause;
+    const text = errorMessage(cause);
     const message = `Cannot reach the daemon at ${this.#socketPath}`;
     if (/Permission denied|os error 13/.test(text)) {
       return new MeshError("daemon-unreachable", `${message}: permission denied`, {
@@ -156,8 +170,8 @@ export class ControlClient implements Disposable {
 }
 
 /** The error that a problem document describes. */
-async function problemOf(response: Response): Promise<MeshError> {
-  const text = await response.text();
+async function problemOf(response: UnixResponse): Promise<MeshError> {
+  const text = await textOf(response);
   try {
     const { type, title, detail } = JSON.parse(text);
     const code = String(type).replace("urn:tunnelmesh:error:", "");
@@ -172,4 +186,11 @@ async function problemOf(response: Response): Promise<MeshError> {
     // Not a problem document: reported below by its status.
   }
   return new MeshError("internal", `Cannot get the daemon's answer: status ${response.status}`);
+}
+
+async function textOf({ body }: UnixResponse): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of body) text += decoder.decode(bytes, { stream: true });
+  return text;
 }

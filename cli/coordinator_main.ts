@@ -5,7 +5,7 @@
 import { createLog } from "../core/daemon/log.ts";
 import { formatEndpoint } from "../core/ip.ts";
 import { createCoordinator } from "../coordinator/mod.ts";
-import { type CoordinatorFacts, SUPERVISED } from "./coordinator_process.ts";
+import type { CoordinatorFacts } from "./coordinator_process.ts";
 import { machineAddresses } from "./machine_addresses.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
@@ -15,10 +15,12 @@ import { VERSION } from "./version.ts";
 const FIRST_INVITATION_MS = 24 * 3_600_000;
 
 /** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
-export async function startCoordinator(options: CoordinatorRunOptions): Promise<void> {
+export async function startCoordinator(
+  options: CoordinatorRunOptions,
+  supervised: string | null,
+): Promise<void> {
   const { listen, dataDir, cidr4, certificate, logLevel, progress } = options;
   const { stunPort, stunAddress } = options;
-  const supervised = Deno.env.get(SUPERVISED);
   const publicHosts = options.publicHosts.length > 0 ? options.publicHosts : machineAddresses();
   const coordinator = await createCoordinator({
     dataDir,

@@ -36,6 +36,14 @@ export function exists(path: string): boolean {
   }
 }
 
+/** Ends the name of a file that is being written; one per process, so that it can be permitted. */
+const PARTIAL = `.${crypto.randomUUID().slice(0, 8)}.partial`;
+
+/** Where a new `path` is written before it takes that name. */
+export function partialPath(path: string): string {
+  return path + PARTIAL;
+}
+
 /** Whether others than the owner may read the file. */
 export function isOpenToOthers(path: string): boolean {
   try {
@@ -53,14 +61,9 @@ export function isOpenToOthers(path: string): boolean {
  * @throws {MeshError} `usage` when `isNew` and it exists, `system` when it cannot be written.
  */
 export function replaceFile(path: string, text: string, options: WriteOptions): void {
-  const partial = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
+  const partial = partialPath(path);
   try {
-    makeDirectory(directoryOf(path), options.owner);
-    using file = Deno.openSync(partial, {
-      write: true,
-      createNew: true,
-      mode: options.mode ?? 0o600,
-    });
+    using file = openNew(partial, options);
     const bytes = new TextEncoder().encode(text);
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
     file.syncSync();
@@ -81,10 +84,27 @@ export function replaceFile(path: string, text: string, options: WriteOptions): 
   }
 }
 
+/** Opens a file that is not there, in a folder that may not be there either. */
+function openNew(path: string, { owner, mode = 0o600 }: WriteOptions): Deno.FsFile {
+  const how = { write: true, createNew: true, mode };
+  try {
+    return Deno.openSync(path, how);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    makeDirectory(directoryOf(path), owner);
+    return Deno.openSync(path, how);
+  }
+}
+
 /** Makes a directory and those above it, each 0700; those that are made belong to `owner`. */
 export function makeDirectory(path: string, owner: FileOwner | null): void {
-  if (exists(path)) return;
-  makeDirectory(directoryOf(path), owner);
-  Deno.mkdirSync(path, { mode: 0o700 });
+  try {
+    Deno.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) return;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    makeDirectory(directoryOf(path), owner);
+    Deno.mkdirSync(path, { mode: 0o700 });
+  }
   if (owner) Deno.chownSync(path, owner.uid, owner.gid);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { errorMessage, ERRORS, MeshError } from "../core/errors.ts";
-import type { Command, CommandContext } from "./command.ts";
+import type { Command, CommandContext, PreparedCommand } from "./command.ts";
 import { COMMANDS, loadCommands } from "./commands.ts";
 import type { GlobalOptions } from "./globals.ts";
 import type { HelpStyle } from "./help.ts";
@@ -20,15 +20,26 @@ import {
   type Values,
 } from "./parse.ts";
 import { revokeUndeclared } from "./permissions.ts";
+import { pathsOf } from "./places.ts";
 
 const PROGRAM = "tunnelmesh";
 
-/** Runs the command that `argv` names and returns the exit status; never throws. */
-export async function run(argv: readonly string[]): Promise<number> {
+/** What is done with a command once it has no more permissions than it declares. */
+export type Execute = (prepared: PreparedCommand, context: CommandContext) => Promise<number>;
+
+/**
+ * Runs the command that `argv` names and returns the exit status; never throws.
+ *
+ * @param execute Tests put something else in the command's place.
+ */
+export async function run(
+  argv: readonly string[],
+  execute: Execute = (prepared) => prepared.run(),
+): Promise<number> {
   const host = readHost();
   const out = outputFor(host, argv.includes("--json"));
   try {
-    return await dispatch(argv, host, out);
+    return await dispatch(argv, host, out, execute);
   } catch (error) {
     // The reader of a pipe has seen enough, e.g. `tunnelmesh peers | head -1`.
     if (error instanceof Deno.errors.BrokenPipe) return 0;
@@ -65,7 +76,12 @@ function report(error: unknown, host: Host, out: Output): number {
 const PERMISSION_HINT = "docs/reference/permissions.md says what each command needs";
 const BUG_HINT = "Run it again with TUNNELMESH_DEBUG=1 and report what it prints";
 
-async function dispatch(argv: readonly string[], host: Host, out: Output): Promise<number> {
+async function dispatch(
+  argv: readonly string[],
+  host: Host,
+  out: Output,
+  execute: Execute,
+): Promise<number> {
   const words = argv[0] === "--version" || argv[0] === "-V"
     ? ["version", ...argv.slice(1)]
     : argv[0] === "help"
@@ -83,7 +99,7 @@ async function dispatch(argv: readonly string[], host: Host, out: Output): Promi
   }
   return await runCommand(
     await load(),
-    { path: `${PROGRAM} ${name}`, words: rest, before },
+    { path: `${PROGRAM} ${name}`, words: rest, before, execute },
     host,
     out,
   );
@@ -95,18 +111,24 @@ interface Invocation {
   readonly words: readonly string[];
   /** Global options that stood before the command. */
   readonly before: Values;
+  readonly execute: Execute;
 }
 
 async function runCommand(
   command: Command,
-  { path, words, before }: Invocation,
+  { path, words, before, execute }: Invocation,
   host: Host,
   out: Output,
 ): Promise<number> {
   if (command.subcommands.length > 0) {
     const split = splitArguments(words, path);
     const values = { ...before, ...split.before };
-    const invocation = { path: `${path} ${split.command}`, words: split.rest, before: values };
+    const invocation = {
+      path: `${path} ${split.command}`,
+      words: split.rest,
+      before: values,
+      execute,
+    };
     if (split.command !== null) {
       return await runCommand(childOf(command, split.command, path), invocation, host, out);
     }
@@ -123,10 +145,13 @@ async function runCommand(
   }
   const input = await validate(command, spec, parsed.values, path);
   const context = contextFor(globals, host, out);
-  // The file that says where the daemon listens is read while it may be.
-  if (globals.config !== null && Array.isArray(command.permissions.net)) await context.socketPath();
-  revokeUndeclared(await command.permissionsFor(input, context));
-  return await command.run(input, context);
+  const prepared = await command.prepare(input, context);
+  for (const each of prepared.permissions.opens ?? []) {
+    // What fails here fails again where the command asks for it, if it does.
+    await (each === "$control" ? context.daemon() : context.contexts()).catch(() => {});
+  }
+  await revokeUndeclared(prepared.permissions, pathsOf(host, globals, context.contexts));
+  return await execute(prepared, context);
 }
 
 function childOf(group: Command, name: string, path: string): Command {
@@ -184,7 +209,7 @@ function contextFor(globals: GlobalOptions, host: Host, out: Output): CommandCon
   const daemon = once(async () => {
     const { ControlClient } = await import("./control_client.ts");
     const { usableSocket } = await import("./sockets.ts");
-    return new ControlClient(usableSocket(host, await socketPath()));
+    return await ControlClient.connect(usableSocket(host, await socketPath()));
   });
   return { globals, host, out, commands: loadCommands, contexts, config, socketPath, daemon };
 }

@@ -7,6 +7,7 @@ import { PeerFile } from "../core/config/schema.ts";
 import { parsePeerConfig } from "../core/config/parse.ts";
 import { MeshError } from "../core/errors.ts";
 import { FakeDaemon, type FakeReply, PEER, type SeenRequest, STATUS } from "./fake_daemon.ts";
+import { WIDE_FLAGS } from "./permissions.ts";
 import { tempDir } from "./testing_host.ts";
 import { yamlSource } from "./yaml_source.ts";
 
@@ -26,7 +27,7 @@ interface RunOptions {
 
 /** Runs the program with nothing of this machine's settings. */
 async function tunnelmesh(args: readonly string[], options: RunOptions = {}): Promise<Result> {
-  const { home = tempDir(), env = {}, permissions = ["-A"] } = options;
+  const { home = tempDir(), env = {}, permissions = WIDE_FLAGS } = options;
   const { DENO_DIR, PATH = "" } = Deno.env.toObject();
   const cache = DENO_DIR ?? `${Deno.env.get("HOME")}/.cache/deno`;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -3,18 +3,25 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { visibleCommands } from "./commands.ts";
-import { permissionSetOf, unionOf } from "./permissions.ts";
+import { allCommands, visibleCommands } from "./commands.ts";
+import type { Permissions } from "./command.ts";
+import { permissionSetOf, WIDE_FLAGS } from "./permissions.ts";
 import { tempDir } from "./testing_host.ts";
 
-/** Revokes what `permissions` does not declare in another process, then tries everything there. */
-async function tryEverything(permissions: unknown): Promise<Record<string, string>> {
+/**
+ * Revokes what `permissions` does not declare in another process, then tries everything there. Every
+ * place is `/etc`.
+ */
+async function tryEverything(
+  permissions: Permissions,
+  flags: readonly string[] = WIDE_FLAGS,
+): Promise<Record<string, string>> {
   const path = `${tempDir()}/try.ts`;
   Deno.writeTextFileSync(
     path,
     `
 import { revokeUndeclared } from "${new URL("permissions.ts", import.meta.url)}";
-revokeUndeclared(${JSON.stringify(permissions)});
+await revokeUndeclared(${JSON.stringify(permissions)}, () => ["/etc"]);
 const found: Record<string, string> = {};
 function attempt(name: string, run: () => void) {
   try {
@@ -25,6 +32,7 @@ function attempt(name: string, run: () => void) {
   }
 }
 attempt("read", () => void Deno.readTextFileSync("/etc/passwd"));
+attempt("read elsewhere", () => void Deno.statSync("/usr"));
 attempt("write", () => Deno.removeSync(Deno.makeTempFileSync()));
 attempt("net", () => Deno.listen({ port: 0 }).close());
 attempt("env", () => void Deno.env.get("HOME"));
@@ -35,7 +43,16 @@ console.log(JSON.stringify(found));
 `,
   );
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-prompt", "--quiet", "--no-check", "--no-config", "--no-lock", path],
+    args: [
+      "run",
+      ...flags,
+      "--no-prompt",
+      "--quiet",
+      "--no-check",
+      "--no-config",
+      "--no-lock",
+      path,
+    ],
   }).output();
   assert.equal(new TextDecoder().decode(stderr), "");
   return JSON.parse(new TextDecoder().decode(stdout));
@@ -43,6 +60,7 @@ console.log(JSON.stringify(found));
 
 const NONE = {
   read: "NotCapable",
+  "read elsewhere": "NotCapable",
   write: "NotCapable",
   net: "NotCapable",
   env: "NotCapable",
@@ -55,44 +73,81 @@ Deno.test("revokeUndeclared() leaves nothing to a command that declares nothing"
   assert.deepEqual(await tryEverything({}), NONE);
 });
 
-Deno.test("revokeUndeclared() refuses net and ffi to a command that only reads", async () => {
+Deno.test("revokeUndeclared() leaves a command that reads the places it names", async () => {
   assert.deepEqual(await tryEverything({ read: ["$config"] }), { ...NONE, read: "allowed" });
-});
-
-Deno.test("revokeUndeclared() leaves a coordinator everything but ffi and programs", async () => {
-  const serve = (await visibleCommands()).find(({ path }) => path === "tunnelmesh serve")!;
-  assert.deepEqual(await tryEverything(serve.command.permissions), {
-    read: "allowed",
-    write: "allowed",
-    net: "allowed",
-    env: "allowed",
-    sys: "allowed",
-    run: "NotCapable",
-    ffi: "NotCapable",
+  assert.deepEqual(await tryEverything({ read: ["/usr"] }), {
+    ...NONE,
+    "read elsewhere": "allowed",
   });
 });
 
-Deno.test("only what runs a node declares ffi", async () => {
-  const commands = (await visibleCommands()).filter(({ command }) => command.permissions.ffi);
-  assert.deepEqual(commands.map(({ path }) => path), ["tunnelmesh up", "tunnelmesh join"]);
+Deno.test("revokeUndeclared() cannot take paths from a process that may do everything", async () => {
+  assert.deepEqual(await tryEverything({ read: ["$config"] }, ["-A"]), {
+    ...NONE,
+    read: "allowed",
+    "read elsewhere": "allowed",
+  });
+});
+
+Deno.test("revokeUndeclared() keeps a process that was started with less to that", async () => {
+  const start = ["--allow-read=/usr", "--allow-net"];
+  assert.deepEqual(await tryEverything({ read: ["$config"], ffi: true }, start), {
+    ...NONE,
+    "read elsewhere": "allowed",
+  });
+});
+
+Deno.test("revokeUndeclared() leaves a coordinator neither ffi nor programs", async () => {
+  const serve = (await visibleCommands()).find(({ path }) => path === "tunnelmesh serve")!;
+  assert.deepEqual(await tryEverything(serve.command.permissions), {
+    ...NONE,
+    read: "allowed",
+    net: "allowed",
+    sys: "allowed",
+  });
+});
+
+/** Who declares what; `tests/privileges_test.ts` sees to it that nobody has more. */
+const DECLARERS: Readonly<Record<string, readonly string[]>> = {
+  ffi: ["up", "join"],
+  run: ["up", "join"],
+  net: ["up", "join", "serve"],
+  env: ["up", "join"],
+  sys: ["up", "join", "serve", "init"],
+  write: [
+    "up",
+    "join",
+    "leave",
+    "serve",
+    "init",
+    "context create",
+    "context use",
+    "context delete",
+  ],
+};
+
+for (const [kind, expected] of Object.entries(DECLARERS)) {
+  Deno.test(`${kind} is declared by those alone that need it`, async () => {
+    const commands = (await allCommands()).filter(({ command }) => kind in command.permissions);
+    assert.deepEqual(commands.map(({ path }) => path.replace(/^tunnelmesh /, "")), expected);
+  });
+}
+
+Deno.test("no command may read or write everything", async () => {
+  for (const { path, command: { permissions } } of await allCommands()) {
+    assert(permissions.read !== true && permissions.write !== true, path);
+  }
 });
 
 Deno.test("permissionSetOf() names real paths", () => {
-  const set = permissionSetOf({ read: ["$control"], write: ["$control"], net: ["$control"] });
+  const set = permissionSetOf({ opens: ["$control"], write: ["$state"] });
   assert.deepEqual(set, {
     read: ["/etc/tunnelmesh", "/root/.tunnelmesh", "/run/tunnelmesh"],
-    write: ["/run/tunnelmesh"],
-    net: ["localhost:80", "unix:/run/tunnelmesh/default.sock"],
+    write: ["/run/tunnelmesh", "/var/lib/tunnelmesh"],
+    net: ["unix:/run/tunnelmesh/default.sock", "unix:/run/tunnelmesh/default.ro.sock"],
     env: true,
     sys: true,
   });
   const everywhere = permissionSetOf({ read: ["$system", "$config"] });
   assert(!everywhere.read?.toString().includes("/etc/tunnelmesh"), "/etc covers it");
-});
-
-Deno.test("unionOf() allows what each set does", () => {
-  assert.deepEqual(unionOf([{ read: ["/a"] }, { read: ["/b"], net: ["x"] }, { net: true }]), {
-    read: ["/a", "/b"],
-    net: true,
-  });
 });

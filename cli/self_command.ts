@@ -13,8 +13,8 @@ export type RuntimeFlags = readonly string[];
 /** A coordinator's: everything but native code and other programs. */
 export const COORDINATOR_FLAGS: RuntimeFlags = [
   "--allow-net",
-  "--allow-read",
-  "--allow-write",
+  "--allow-read=/",
+  "--allow-write=/",
   "--allow-env",
   "--allow-sys",
 ];

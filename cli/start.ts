@@ -6,16 +6,18 @@
 import type { PeerConfig } from "../core/config/config.ts";
 import type { CommandContext, Permissions } from "./command.ts";
 import type { LoadedConfig } from "./config_files.ts";
-import { exists, readIfPresent } from "./files.ts";
 import type { Contexts } from "./contexts.ts";
+import { parseMarker, RESOLV_CONF } from "../core/platform/linux/resolv_conf.ts";
+import { exists, readIfPresent } from "./files.ts";
+import { directoryOf } from "./paths.ts";
 import { createProgress } from "./progress.ts";
 import { resolveCoordinator, resolveNode, type Surroundings } from "./resolve_options.ts";
-import type { NodeRunOptions } from "./run_options.ts";
+import type { CoordinatorRunOptions, NodeRunOptions } from "./run_options.ts";
 
 /** What a process with a node may do: open the network, the interface and the system's settings. */
 export const NODE_PERMISSIONS: Permissions = {
-  read: ["$config", "$identity", "$state", "$data", "$system"],
-  write: ["$config", "$identity", "$state", "$data", "$system"],
+  read: ["$config", "$contexts", "$identity", "$state", "$data", "$system"],
+  write: ["$contexts", "$identity", "$state", "$data", "$system"],
   net: true,
   env: true,
   sys: true,
@@ -25,10 +27,9 @@ export const NODE_PERMISSIONS: Permissions = {
 
 /** What a coordinator may do; it never has `ffi`. */
 export const COORDINATOR_PERMISSIONS: Permissions = {
-  read: ["$config", "$data", "$system"],
-  write: ["$config", "$data"],
+  read: ["$config", "$data"],
+  write: ["$data"],
   net: true,
-  env: true,
   sys: true,
 };
 
@@ -77,21 +78,25 @@ function isOwnMember(node: NodeRunOptions): boolean {
   return /"urls": \[\s*"https:\/\/(127\.|\[::1\])/.test(text);
 }
 
-/** The IPv4 ranges of the meshes that other contexts belong to, as far as this user may read them. */
-export function cidrsOfOthers(contexts: Contexts, name: string): string[] {
-  const others = contexts.list().filter((each) => each.name !== name && each.stateDir !== null);
-  return others.flatMap(({ stateDir }) => {
-    const text = readIfPresent(`${stateDir}/mesh.json`) ?? "";
-    return /"cidr4": "([^"]+)"/.exec(text)?.[1] ?? [];
-  });
+/** What is known of the machine's other daemons before permissions are given up. */
+export interface Others {
+  /** Where daemons that were killed may have left a copy of resolv.conf. */
+  readonly stateDirs: readonly string[];
+  /** IPv4 ranges of the meshes that other contexts belong to. */
+  readonly usedCidrs: readonly string[];
 }
 
-/** Runs the node of a configuration, and a coordinator beside it where it needs one. */
-export async function runNodeOrBoth(
+/** A node, and the coordinator beside it where it needs one, ready to run. */
+export interface PreparedNode extends Others {
+  readonly node: NodeRunOptions;
+  readonly coordinator: CoordinatorRunOptions | null;
+}
+
+/** Reads all that the node of a configuration needs; changes nothing. */
+export async function prepareNode(
   loaded: LoadedConfig<PeerConfig>,
   context: CommandContext,
-  wants: { readonly coordinator: boolean },
-): Promise<void> {
+): Promise<PreparedNode> {
   let node: NodeRunOptions | null = null;
   const surroundings = await surroundingsOf(
     context,
@@ -102,7 +107,6 @@ export async function runNodeOrBoth(
   if (node.coordinatorUrls.length === 0 && known !== null && !isMember(node)) {
     node = { ...node, coordinatorUrls: [known] };
   }
-  await makeIdentity(node);
   const coordinator = resolveCoordinator(
     { ...loaded, config: loaded.config.coordinator },
     node.logLevel,
@@ -110,9 +114,44 @@ export async function runNodeOrBoth(
   );
   const ownsMesh = exists(`${coordinator.dataDir}/state.db`) || isOwnMember(node);
   const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
+  const isAlone = !loaded.config.coordinator.isEnabled && isElsewhere;
+  return {
+    node,
+    coordinator: isAlone ? null : coordinator,
+    ...othersOf(surroundings.contexts, node.context),
+  };
+}
+
+/** What the context `name` has to know of the others. */
+export function othersOf(contexts: Contexts, name: string): Others {
+  return { stateDirs: stateDirsOf(contexts), usedCidrs: cidrsOfOthers(contexts, name) };
+}
+
+/** State directories of all contexts, and of the daemon that resolv.conf names. */
+function stateDirsOf(contexts: Contexts): string[] {
+  const named = parseMarker(readIfPresent(RESOLV_CONF) ?? "")?.backup ?? "";
+  return [
+    ...contexts.list().flatMap(({ stateDir }) => stateDir ?? []),
+    ...named.startsWith("/") ? [directoryOf(named)] : [],
+  ];
+}
+
+/** Ranges of the other contexts' meshes, as far as this user may read them. */
+export function cidrsOfOthers(contexts: Contexts, name: string): string[] {
+  const others = contexts.list().filter((each) => each.name !== name && each.stateDir !== null);
+  return others.flatMap(({ stateDir }) => {
+    const path = `${stateDir}/mesh.json`;
+    const text = exists(path) ? readIfPresent(path) ?? "" : "";
+    return /"cidr4": "([^"]+)"/.exec(text)?.[1] ?? [];
+  });
+}
+
+/** Runs until it is stopped. */
+export async function runPrepared(prepared: PreparedNode): Promise<void> {
+  const { node, coordinator, usedCidrs } = prepared;
+  await makeIdentity(node);
   const { runNode, runUp } = await import("./compose.ts");
-  if (!wants.coordinator && isElsewhere) return await runNode(node);
-  const { context: name, logLevel, progress } = node;
-  const usedCidrs = cidrsOfOthers(surroundings.contexts, name);
-  await runUp({ context: name, logLevel, progress, node, coordinator, usedCidrs });
+  if (coordinator === null) return await runNode(node);
+  const { context, logLevel, progress } = node;
+  await runUp({ context, logLevel, progress, node, coordinator, usedCidrs });
 }

@@ -8,6 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import config from "../deno.json" with { type: "json" };
+import { WIDE_FLAGS } from "../cli/permissions.ts";
 import { bundle, ENTRIES } from "./bundle.ts";
 import { buildPortable } from "./portable.ts";
 import { formatSeconds, runDeno } from "./process.ts";
@@ -104,7 +105,9 @@ async function buildPortableFile(target: Target, path: string): Promise<void> {
 }
 
 async function compileFile(target: Target, path: string): Promise<void> {
-  const args = ["compile", "--allow-all", "--no-prompt", "--target", target.triple];
+  // Windows has no path above all others.
+  const flags = target.extension === ".exe" ? ["--allow-all"] : WIDE_FLAGS;
+  const args = ["compile", ...flags, "--no-prompt", "--target", target.triple];
   for (const file of INCLUDED) args.push("--include", file);
   const { code, output } = await runDeno([...args, "--output", path, ENTRIES.app], {
     isQuiet: true,

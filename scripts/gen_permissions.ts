@@ -5,20 +5,17 @@
  */
 import type { Permissions } from "../cli/command.ts";
 import { type CommandPath, visibleCommands } from "../cli/commands.ts";
-import { type PermissionSet, permissionSetOf, unionOf } from "../cli/permissions.ts";
+import { type PermissionSet, permissionSetOf, WIDE_SET } from "../cli/permissions.ts";
 import { currentText, type Generated, settle } from "./generated.ts";
 
-/** The set that allows what every command does, for a compiled program. */
-const UNION = "tunnelmesh";
-
-/** Named sets: one per command, e.g. `token-create`, and the union of all. */
+/** Named sets: what any command is started with (`-P`), and one per command, e.g. `token-create`. */
 export function permissionSets(
   commands: readonly CommandPath[],
 ): Readonly<Record<string, PermissionSet>> {
   const sets = Object.fromEntries(
     commands.map(({ path, command }) => [setName(path), permissionSetOf(command.permissions)]),
   );
-  return { ...sets, [UNION]: unionOf(Object.values(sets)) };
+  return { default: WIDE_SET, ...sets };
 }
 
 function setName(path: string): string {
@@ -58,7 +55,7 @@ async function formatted(json: string): Promise<string> {
 }
 
 function permissionsPage(commands: readonly CommandPath[]): string {
-  const kinds = ["read", "write", "net", "env", "sys", "run", "ffi"] as const;
+  const kinds = ["opens", "read", "write", "net", "env", "sys", "run", "ffi"] as const;
   const cell = (value: Permissions[typeof kinds[number]]) =>
     value === undefined
       ? ""
@@ -72,22 +69,35 @@ function permissionsPage(commands: readonly CommandPath[]): string {
 
 # Permissions
 
-Before a command runs, every kind of permission that it does not declare is revoked for the rest of
-the process. An empty cell is such a kind. Deno revokes whole kinds only; to limit a command to the
-places below, start it with its named set: \`deno run -P=status main.ts status\`. The sets describe
-a machine where root runs TunnelMesh.
+Before a command runs, all that it does not declare is revoked for the rest of the process: an
+empty cell is a kind of permission that is gone, and of files only the places named stay. What a
+command opens is opened first, so that using it needs no permission. \`tests/privileges_test.ts\`
+tries from every command what it did not declare.
 
 | Command | ${kinds.join(" | ")} |
 | --- | ${kinds.map(() => "---").join(" | ")} |
 ${rows.join("\n")}
 
-\`$config\` is the configuration files and contexts, \`$control\` the daemon's socket, \`$data\` the
-coordinator's directory, \`$identity\` the identity key, \`$state\` the node's directory, and
-\`$system\` what a node changes in the system: \`/dev/net/tun\`, \`/etc/resolv.conf\` and the like.
+| Place | Paths |
+| --- | --- |
+| \`$control\` | the daemon's socket |
+| \`$contexts\` | \`~/.tunnelmesh/contexts.json\` |
+| \`$config\` | the file that \`--config\` names, or those that are looked for ([config.md](config.md)), and the secrets that it names |
+| \`$identity\` | the identity key; the folder where it is made when there is none |
+| \`$state\` | the node's folder; for root all of \`/var/lib/tunnelmesh\`, as one daemon mends what another left behind |
+| \`$data\` | the coordinator's folder, and for reading the certificate that it is given |
+| \`$system\` | \`/etc\` and \`/run\`, where the resolver's settings are; for reading also the folders of programs |
 
-\`tunnelmesh serve\` keeps what \`tunnelmesh up\` has when its file has \`join_mesh\`: the node beside
-the coordinator needs it. A command with \`ffi\` can reach the whole process, so the sets guard
-against mistakes and dependencies, not against TunnelMesh's own native calls.
+\`tunnelmesh init\` may also write the file that it is asked for. \`tunnelmesh serve\` keeps what
+\`tunnelmesh up\` has when its file has \`join_mesh\`: the node beside the coordinator needs it. A
+command with \`ffi\` can reach the whole process, so there the limits guard against mistakes and
+dependencies, not against TunnelMesh's own native calls.
+
+Deno can take paths back only from a process that was started with a list of them. The executables
+are; from source that is \`deno run -P main.ts COMMAND\`. With \`-A\`, and on Windows, a kind is
+either kept whole or revoked. A start with less than that is a limit too: \`deno run -P=status
+main.ts status\` takes a named set of \`deno.json\`, which describes a machine where root runs
+TunnelMesh.
 `;
 }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { gzipSync } from "node:zlib";
+import { WIDE_FLAGS } from "../cli/permissions.ts";
 import type { BundledFile } from "./bundle.ts";
 import { digest } from "./runtimes.ts";
 import { writeTar } from "./tar.ts";
@@ -22,7 +23,7 @@ export const RUNTIME_FLAGS: readonly string[] = [
   "--no-prompt",
   "--unstable-net",
   "--unstable-worker-options",
-  "--allow-all",
+  ...WIDE_FLAGS,
 ];
 
 /** What goes into a portable file. */

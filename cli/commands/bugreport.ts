@@ -14,7 +14,7 @@ export const bugreport = defineCommand({
   examples: [
     { command: "sudo tunnelmesh bugreport > report.json", meaning: "Keep it in a file" },
   ],
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run(_input, { out, daemon }) {
     using client = await daemon();
     out.jsonLine(await client.bugreport());

@@ -15,7 +15,7 @@ export const complete = defineCommand({
       description: "Which words",
     }),
   }),
-  permissions: { read: ["$control", "$config"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control", "$contexts"] },
   async run({ what }, { out, daemon, contexts }) {
     try {
       if (what === "contexts") {

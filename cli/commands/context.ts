@@ -12,8 +12,8 @@ import { type Column } from "../format.ts";
 import { absolutePath } from "../paths.ts";
 import { usage } from "../parse.ts";
 
-const READ: Permissions = { read: ["$config"] };
-const CHANGE: Permissions = { read: ["$config"], write: ["$config"] };
+const READ: Permissions = { opens: ["$contexts"] };
+const CHANGE: Permissions = { ...READ, read: ["$contexts"], write: ["$contexts"] };
 
 const nameInput = z.string().min(1).meta({
   positional: 0,
@@ -40,7 +40,7 @@ const create = defineCommand({
     server: z.string().optional().meta({ description: "Its coordinator", placeholder: "URL" }),
     force: z.boolean().default(false).meta({ alias: "f", description: "Replace one that exists" }),
   }),
-  permissions: CHANGE,
+  permissions: { ...CHANGE, read: ["$contexts", "$config"] },
   async run({ name, server, force }, { globals, host, out, contexts }) {
     const path = "tunnelmesh context create";
     const known = await contexts();

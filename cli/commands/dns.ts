@@ -14,7 +14,7 @@ const doctor = defineCommand({
   examples: [
     { command: "tunnelmesh dns doctor", meaning: "Check the resolver and the system's settings" },
   ],
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run(_input, { out, daemon }) {
     using client = await daemon();
     const findings = await client.dnsDoctor();

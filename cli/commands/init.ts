@@ -7,11 +7,12 @@ import { z } from "zod";
 import { exampleFile } from "../../core/config/example.ts";
 import { PeerFile, ServerFile } from "../../core/config/schema.ts";
 import { MeshError } from "../../core/errors.ts";
-import { defineCommand } from "../command.ts";
+import { defineCommand, type PlaceOrPath } from "../command.ts";
 import { exists, replaceFile } from "../files.ts";
 import type { Host } from "../host.ts";
 import { ensureIdentity } from "../identity_file.ts";
 import { absolutePath, directoryOf, identityPath, userDir } from "../paths.ts";
+import { replaceable } from "../places.ts";
 
 export const init = defineCommand({
   name: "init",
@@ -49,9 +50,8 @@ export const init = defineCommand({
     write: ["$config", "$identity"],
     sys: true,
   },
-  async run({ server, peer, output, force }, { globals, host, out, contexts }) {
-    const wantsFile = server || peer || output !== undefined;
-    const path = wantsFile ? targetOf(host, output, server ? "server.yaml" : "peer.yaml") : null;
+  async prepare({ force, ...wanted }, { globals, host, contexts }) {
+    const path = targetOf(host, wanted);
     if (path !== null && exists(path) && !force) {
       throw new MeshError("usage", `Cannot write ${path}: it exists`, {
         hint: "Add --force to replace it, or name another file by --output",
@@ -63,8 +63,15 @@ export const init = defineCommand({
       });
     }
     const context = (await contexts()).current(globals.context);
-    const key = globals.identity ?? identityPath(host, context);
-    const identity = await ensureIdentity(absolutePath(host, key), host.owner);
+    const key = absolutePath(host, globals.identity ?? identityPath(host, context));
+    return { path, key };
+  },
+  permissionsFor({ path }) {
+    const files: PlaceOrPath[] = ["$identity", ...path === null ? [] : replaceable(path)];
+    return { read: files, write: files };
+  },
+  async run({ server, peer, force }, { host, out }, { path, key }) {
+    const identity = await ensureIdentity(key, host.owner);
     if (path !== null) {
       const text = server ? serverText(peer) : peerText();
       replaceFile(path, text, { owner: host.owner, isNew: !force });
@@ -82,7 +89,16 @@ export const init = defineCommand({
   },
 });
 
-function targetOf(host: Host, output: string | undefined, name: string): string {
+interface Wanted {
+  readonly server: boolean;
+  readonly peer: boolean;
+  readonly output?: string | undefined;
+}
+
+/** The file to write, or null when only the key is wanted. */
+function targetOf(host: Host, { server, peer, output }: Wanted): string | null {
+  if (!server && !peer && output === undefined) return null;
+  const name = server ? "server.yaml" : "peer.yaml";
   const path = absolutePath(host, output ?? ".");
   if (output !== undefined && !output.endsWith("/") && !isFolder(path)) return path;
   return `${path === "/" ? "" : path}/${name}`;

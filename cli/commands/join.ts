@@ -7,7 +7,8 @@ import { defineCommand } from "../command.ts";
 import { usage } from "../parse.ts";
 import { absolutePath } from "../paths.ts";
 import { fileOption, given, nodeFlags, nodeOptions, textOption } from "../setting_options.ts";
-import { isMember, NODE_PERMISSIONS, runNodeOrBoth, surroundingsOf } from "../start.ts";
+import { nodePermissions } from "../run_permissions.ts";
+import { isMember, NODE_PERMISSIONS, prepareNode, runPrepared, surroundingsOf } from "../start.ts";
 import { resolveNode } from "../resolve_options.ts";
 
 const NAME = "tunnelmesh join";
@@ -48,7 +49,7 @@ export const join = defineCommand({
     ...nodeOptions,
   }),
   permissions: NODE_PERMISSIONS,
-  async run(input, context) {
+  async prepare(input, context) {
     const { url, server, token, tokenFile } = input;
     if (url !== undefined && server !== undefined) {
       throw usage(NAME, "the coordinator is given twice", "Give either URL or --server");
@@ -77,6 +78,8 @@ export const join = defineCommand({
         "Write `tunnelmesh join https://HOST:8443 --token TOKEN`",
       );
     }
-    await runNodeOrBoth(loaded, context, { coordinator: isEnabled });
+    return await prepareNode(loaded, context);
   },
+  permissionsFor: nodePermissions,
+  run: (_input, _context, prepared) => runPrepared(prepared),
 });

@@ -15,9 +15,9 @@ export const leave = defineCommand({
     { command: "sudo tunnelmesh leave --context work", meaning: "Leave another one" },
   ],
   permissions: {
-    read: ["$control", "$config"],
-    write: ["$control", "$config"],
-    net: ["$control"],
+    opens: ["$control", "$contexts"],
+    read: ["$contexts"],
+    write: ["$contexts"],
   },
   async run(_input, { globals, host, out, daemon, contexts }) {
     using client = await daemon();

@@ -13,7 +13,7 @@ export const netcheck = defineCommand({
     { command: "tunnelmesh netcheck", meaning: "What kind of NAT is this?" },
     { command: "tunnelmesh netcheck --json | jq .nat.mapping", meaning: "Its mapping alone" },
   ],
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run(_input, { out, daemon }) {
     using client = await daemon();
     const report = await client.netcheck();

@@ -25,7 +25,7 @@ export const peers = defineCommand({
       completes: "peers",
     }),
   }),
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run({ peer }, { out, daemon }) {
     using client = await daemon();
     const report = await client.status();

@@ -38,7 +38,7 @@ export const ping = defineCommand({
       description: "Wait for each reply",
     }),
   }),
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run({ peer, count, interval, timeout }, { out, daemon }) {
     using client = await daemon();
     const reports: PingReport[] = [];

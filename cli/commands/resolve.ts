@@ -21,7 +21,7 @@ export const resolve = defineCommand({
       completes: "peers",
     }),
   }),
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run({ name }, { out, daemon }) {
     using client = await daemon();
     const report = await client.resolve(name);

@@ -3,19 +3,14 @@
  * @module
  */
 import { z } from "zod";
-import type { ServerConfig } from "../../core/config/config.ts";
-import { type CommandContext, defineCommand } from "../command.ts";
-import type { LoadedConfig } from "../config_files.ts";
+import { defineCommand } from "../command.ts";
+import { SUPERVISED } from "../coordinator_process.ts";
 import { absolutePath } from "../paths.ts";
 import { resolveCoordinator, resolveNode } from "../resolve_options.ts";
 import { coordinatorFlags, coordinatorOptions } from "../setting_options.ts";
 import type { NodeRunOptions } from "../run_options.ts";
-import {
-  cidrsOfOthers,
-  COORDINATOR_PERMISSIONS,
-  NODE_PERMISSIONS,
-  surroundingsOf,
-} from "../start.ts";
+import { coordinatorPermissions, nodePermissions } from "../run_permissions.ts";
+import { COORDINATOR_PERMISSIONS, othersOf, surroundingsOf } from "../start.ts";
 
 const Input = z.strictObject(coordinatorOptions(""));
 
@@ -41,12 +36,9 @@ export const serve = defineCommand({
   ],
   input: Input,
   permissions: COORDINATOR_PERMISSIONS,
-  async permissionsFor(input, context) {
-    const { config } = await load(input, context);
-    return config.joinMesh ? NODE_PERMISSIONS : {};
-  },
-  async run(input, context) {
-    const loaded = await load(input, context);
+  async prepare(input, context) {
+    const { host, globals } = context;
+    const loaded = await (await context.config()).loadServer(coordinatorFlags(input, "", context));
     const { config } = loaded;
     let node: NodeRunOptions | null = null;
     const surroundings = await surroundingsOf(
@@ -59,9 +51,12 @@ export const serve = defineCommand({
       config.logLevel,
       surroundings,
     );
-    const { runCoordinator, runUp } = await import("../compose.ts");
-    if (!config.joinMesh) return await runCoordinator(coordinator);
-    const { host, globals } = context;
+    const others = othersOf(surroundings.contexts, coordinator.context);
+    if (!config.joinMesh) {
+      // Its packages look into the environment when they are loaded, and never again.
+      await import("../coordinator_main.ts");
+      return { node, coordinator, ...others };
+    }
     const chosen = (path: string | null, fallback: string | null) =>
       path === null ? fallback : absolutePath(host, path);
     node = resolveNode({
@@ -72,15 +67,19 @@ export const serve = defineCommand({
         stateDir: chosen(globals.stateDir, config.joinMesh.stateDir),
       },
     }, surroundings);
-    const { context: name, logLevel, progress } = coordinator;
-    const usedCidrs = cidrsOfOthers(surroundings.contexts, name);
-    await runUp({ context: name, logLevel, progress, node, coordinator, usedCidrs });
+    return { node, coordinator, ...others };
+  },
+  permissionsFor: ({ node, ...others }, context) =>
+    node
+      ? nodePermissions({ node, ...others }, context)
+      : coordinatorPermissions(others.coordinator),
+  async run(_input, { host }, { node, coordinator, usedCidrs }) {
+    if (!node) {
+      const { startCoordinator } = await import("../coordinator_main.ts");
+      return await startCoordinator(coordinator, host.env[SUPERVISED] ?? null);
+    }
+    const { runUp } = await import("../compose.ts");
+    const { context, logLevel, progress } = coordinator;
+    await runUp({ context, logLevel, progress, node, coordinator, usedCidrs });
   },
 });
-
-async function load(
-  input: z.infer<typeof Input>,
-  context: CommandContext,
-): Promise<LoadedConfig<ServerConfig>> {
-  return await (await context.config()).loadServer(coordinatorFlags(input, "", context));
-}

@@ -20,7 +20,7 @@ export const status = defineCommand({
       meaning: "Names of peers without a session",
     },
   ],
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run(_input, { out, daemon }) {
     using client = await daemon();
     const report = await client.status();

@@ -10,7 +10,7 @@ import { type Command, defineCommand, defineGroup, type Permissions } from "../c
 import { type Column, formatTime } from "../format.ts";
 import type { Output } from "../output.ts";
 
-const PERMISSIONS: Permissions = { read: ["$control"], write: ["$control"], net: ["$control"] };
+const PERMISSIONS: Permissions = { opens: ["$control"] };
 
 const create = defineCommand({
   name: "create",

@@ -31,7 +31,7 @@ export const transport = defineCommand({
     exclude: z.array(kind).optional().meta({ description: "Kind never to use; may be repeated" }),
     reset: z.boolean().default(false).meta({ description: "Undo earlier choices" }),
   }),
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run({ peer, prefer, exclude, reset }, { out, daemon }) {
     if (reset && (prefer !== undefined || exclude !== undefined)) {
       throw new MeshError("usage", "Cannot reset and choose at once: leave --reset out");

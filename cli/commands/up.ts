@@ -10,7 +10,8 @@ import {
   nodeFlags,
   nodeOptions,
 } from "../setting_options.ts";
-import { NODE_PERMISSIONS, runNodeOrBoth } from "../start.ts";
+import { nodePermissions } from "../run_permissions.ts";
+import { NODE_PERMISSIONS, prepareNode, runPrepared } from "../start.ts";
 
 export const up = defineCommand({
   name: "up",
@@ -38,12 +39,14 @@ export const up = defineCommand({
     }),
   }),
   permissions: NODE_PERMISSIONS,
-  async run(input, context) {
+  async prepare(input, context) {
     const files = await context.config();
     const loaded = await files.loadPeer({
       ...nodeFlags(input),
       ...coordinatorFlags(input, "coordinator.", context),
     });
-    await runNodeOrBoth(loaded, context, { coordinator: loaded.config.coordinator.isEnabled });
+    return await prepareNode(loaded, context);
   },
+  permissionsFor: nodePermissions,
+  run: (_input, _context, prepared) => runPrepared(prepared),
 });

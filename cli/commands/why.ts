@@ -27,7 +27,7 @@ export const why = defineCommand({
       completes: "peers",
     }),
   }),
-  permissions: { read: ["$control"], write: ["$control"], net: ["$control"] },
+  permissions: { opens: ["$control"] },
   async run({ peer }, { out, daemon }) {
     using client = await daemon();
     const report = await client.why(peer);

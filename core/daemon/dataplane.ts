@@ -156,7 +156,7 @@ export class DataPlane {
     const worker = new Worker(workerUrl(), {
       type: "module",
       name: `tunnelmesh-${role}${pair}`,
-      deno: { permissions: { ffi: true, read: true } },
+      deno: { permissions: { ffi: true, read: "inherit" } },
     });
     const wake = new WakeFd();
     const stopped = Promise.withResolvers<void>();

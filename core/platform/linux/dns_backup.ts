@@ -20,7 +20,8 @@ import {
 
 /** File name of the copy in a state folder. */
 export const BACKUP_NAME = "resolv.conf.backup";
-const LOCK_NAME = "resolv.conf.lock";
+/** File name beside it of the lock that a living daemon holds. */
+export const LOCK_NAME = "resolv.conf.lock";
 
 const Backup = z.strictObject({
   path: z.string(),
@@ -59,8 +60,8 @@ export async function loadBackup(file: string): Promise<ResolvConfBackup | null>
 }
 
 /**
- * Takes the lock of a copy; close the file to let go. `held`: a live daemon has it. Null: there is
- * no lock file.
+ * Takes the lock of a copy; close the file to let go. `held`: a live daemon has it, or one whose
+ * folder this process may not look into, which is left alone likewise. Null: there is no lock file.
  * @throws {MeshError} `system` with `create`, when the lock file cannot be made.
  */
 export async function lockBackup(
@@ -72,6 +73,7 @@ export async function lockBackup(
   try {
     file = await Deno.open(path, { read: true, write: true, mode: 0o600, ...options });
   } catch (error) {
+    if (error instanceof Deno.errors.NotCapable && !options.create) return "held";
     if (!options.create) return null;
     throw new MeshError("system", `Cannot open ${path}: ${errorMessage(error)}`, { cause: error });
   }

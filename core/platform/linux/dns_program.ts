@@ -8,7 +8,15 @@
 import { dirname } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
 
-const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/** Where programs of the system are, whatever PATH says. */
+export const PROGRAM_FOLDERS = [
+  "/usr/local/sbin",
+  "/usr/local/bin",
+  "/usr/sbin",
+  "/usr/bin",
+  "/sbin",
+  "/bin",
+];
 const TIMEOUT_MS = 5_000;
 
 /** How a program ended. */
@@ -24,7 +32,7 @@ export interface ProgramResult {
  * @param path Folders to search first, joined by colons; the PATH variable when not given.
  */
 export async function findProgram(name: string, path?: string): Promise<string | null> {
-  for (const folder of [...(path ?? searchPath()).split(":"), ...FOLDERS]) {
+  for (const folder of [...(path ?? searchPath()).split(":"), ...PROGRAM_FOLDERS]) {
     if (!folder.startsWith("/")) continue;
     const file = `${folder}/${name}`;
     const stat = await Deno.stat(file).catch(() => null);

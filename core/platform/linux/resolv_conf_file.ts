@@ -10,7 +10,7 @@
  */
 import { dirname, isAbsolute, join } from "node:path";
 import { errorMessage, MeshError } from "../../errors.ts";
-import { outputOf, readProc } from "./dns_program.ts";
+import { findProgram, outputOf, readProc, runProgram } from "./dns_program.ts";
 
 /** What stands at the path: enough to put it back. */
 export type ResolvConfState =
@@ -123,7 +123,7 @@ export async function replaceFile(
   const suffix = crypto.getRandomValues(new Uint8Array(8)).toHex();
   const temporary = join(dirname(path), `.resolv.conf.${suffix}.tmp`);
   try {
-    if (state.kind === "symlink") await Deno.symlink(state.target, temporary);
+    if (state.kind === "symlink") await makeLink(state.target, temporary);
     else await writeNew(temporary, state.text, mode);
     await Deno.rename(temporary, path);
   } catch (error) {
@@ -132,6 +132,14 @@ export async function replaceFile(
   }
   using directory = await Deno.open(dirname(path), { read: true });
   await directory.sync();
+}
+
+/** `Deno.symlink()` asks for the right to read and write everywhere, which a node has given up. */
+async function makeLink(target: string, path: string): Promise<void> {
+  const program = await findProgram("ln");
+  if (program === null) throw new Error(`Cannot link ${path}: there is no program ln`);
+  const { code, stderr } = await runProgram(program, ["-s", "--", target, path]);
+  if (code !== 0) throw new Error(`Cannot link ${path}: ${stderr.trim()}`);
 }
 
 async function writeNew(path: string, text: string, mode: number): Promise<void> {
@@ -165,7 +173,9 @@ export async function readText(path: string): Promise<string | null> {
 
 function isRenameRefusal(error: unknown): boolean {
   return error instanceof Deno.errors.Busy || error instanceof Deno.errors.PermissionDenied ||
-    /EXDEV|EROFS|os error (16|18|30)/.test(errorMessage(error));
+    /EXDEV|EROFS|os error (16|18|30)|Read-only file|Permission denied|not permitted/.test(
+      errorMessage(error),
+    );
 }
 
 async function isMountPoint(path: string): Promise<boolean> {

@@ -9,6 +9,7 @@
  */
 import { statfsSync } from "node:fs";
 import { isAlive, must, type Output, Process, run, type RunOptions, signalPid } from "./process.ts";
+import { WIDE_FLAGS } from "../../../cli/permissions.ts";
 import { isInstalled } from "../../../scripts/system_packages.ts";
 
 /** The repository's root directory. */
@@ -158,7 +159,10 @@ export class Namespace implements AsyncDisposable {
 
 /** The command line that runs a script of this repository with the Deno that runs the tests. */
 export function denoCommand(script: string, args: readonly string[] = []): string[] {
-  return [Deno.execPath(), "run", "-A", "--cached-only", "--quiet", `${ROOT}/${script}`, ...args];
+  // The program starts as its executables do, so that its limits hold here too.
+  const flags = script === "main.ts" ? WIDE_FLAGS : ["-A"];
+  const run = ["run", ...flags, "--no-prompt", "--cached-only", "--quiet"];
+  return [Deno.execPath(), ...run, `${ROOT}/${script}`, ...args];
 }
 
 /** The directory of Deno's cache, which programs in a namespace share with the tests. */

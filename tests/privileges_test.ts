@@ -1,0 +1,140 @@
+/**
+ * Can any command do what it did not declare? Each one's process tries, with what is left of its
+ * permissions when it would begin its work, started as the executables start it.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { allCommands, type CommandPath } from "../cli/commands.ts";
+import { FakeDaemon, STATUS } from "../cli/fake_daemon.ts";
+import { WIDE_FLAGS } from "../cli/permissions.ts";
+import { tempDir } from "../cli/testing_host.ts";
+import type { Attempted, ProbeReport, ProbeTargets } from "./privileges_probe.ts";
+
+const PROBE = new URL("privileges_probe.ts", import.meta.url).pathname;
+
+/** Arguments of commands that take some, for the probe to get as far as their work. */
+const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  "completion": ["bash"],
+  "context create": ["work"],
+  "context delete": ["default"],
+  "context use": ["default"],
+  "init": ["--peer"],
+  "ping": ["anna"],
+  "resolve": ["anna"],
+  "token revoke": ["3q2-7wAAAAA"],
+  "transport": ["anna"],
+  "why": ["anna"],
+  "__complete": ["peers"],
+};
+
+/** A home with a key and two contexts, another user's, and a folder that anybody may write. */
+function makeWorld() {
+  const root = tempDir();
+  const home = `${root}/home`;
+  const secrets = {
+    system: "/etc/shadow",
+    stranger: `${root}/stranger/id_ed25519`,
+    context: `${home}/.tunnelmesh/state/work/mesh.json`,
+    identity: `${home}/.tunnelmesh/id_ed25519`,
+  };
+  for (const path of [secrets.stranger, secrets.context, secrets.identity]) {
+    Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    Deno.writeTextFileSync(path, "secret", { mode: 0o600 });
+  }
+  const folder = `${root}/open`;
+  Deno.mkdirSync(folder);
+  Deno.mkdirSync(`${root}/run`);
+  Deno.chmodSync(folder, 0o777);
+  Deno.writeTextFileSync(`${folder}/module.js`, "globalThis.postMessage?.(0);");
+  return { root, home, secrets, folder };
+}
+
+type World = ReturnType<typeof makeWorld>;
+
+/** Runs the probe in the place of a command. */
+async function probe(
+  path: string,
+  world: World,
+  flags: readonly string[],
+): Promise<ProbeReport> {
+  const { root, home, secrets, folder } = world;
+  const answer = () => ({ json: STATUS });
+  await using daemon = new FakeDaemon(`${root}/run/daemon.sock`, answer);
+  await using other = new FakeDaemon(`${root}/other.sock`, answer);
+  const targets: ProbeTargets = {
+    secrets: Object.values(secrets),
+    folder,
+    module: `file://${folder}/module.js`,
+    socket: other.socketPath,
+  };
+  const words = path.split(" ").slice(1);
+  const { DENO_DIR, PATH = "" } = Deno.env.toObject();
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--quiet", "--no-prompt", "--no-check", ...flags, PROBE],
+      ...[JSON.stringify(targets), ...words, ...ARGUMENTS[words.join(" ")] ?? []],
+    ],
+    cwd: home,
+    clearEnv: true,
+    env: {
+      HOME: home,
+      PATH,
+      DENO_DIR: DENO_DIR ?? `${Deno.env.get("HOME")}/.cache/deno`,
+      TUNNELMESH_CONTROL_SOCKET: daemon.socketPath,
+      TUNNELMESH_PROBE_SECRET: "secret",
+    },
+  }).output();
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assert.equal(code, 0, `${path} takes arguments that this test lacks?\n${decode(stderr)}`);
+  return JSON.parse(decode(stdout));
+}
+
+/** Attempts that succeeded although nothing declares them. */
+function undeclared(
+  attempted: Attempted,
+  { command: { permissions } }: CommandPath,
+  { secrets }: World,
+): string[] {
+  const declared: Record<string, unknown> = { ...permissions };
+  const inPlaces = [
+    ...permissions.read !== true && permissions.read?.includes("$system") ? [secrets.system] : [],
+    ...permissions.read !== true && permissions.read?.includes("$identity")
+      ? [secrets.identity]
+      : [],
+  ];
+  return Object.entries(attempted).filter(([kind]) => declared[kind] !== true).flatMap(
+    ([kind, attempts]) =>
+      Object.entries(attempts)
+        .filter(([name]) => !inPlaces.some((path) => name.endsWith(path)))
+        .filter(([, result]) => result !== "refused")
+        .map(([name, result]) => `${kind}: ${name}: ${result}`),
+  );
+}
+
+for (const each of await allCommands()) {
+  const { path, command } = each;
+  Deno.test(`${path} is refused what it does not declare`, async () => {
+    const world = makeWorld();
+    const { attempted, daemon } = await probe(path, world, WIDE_FLAGS);
+    assert.deepEqual(undeclared(attempted, each, world), []);
+    // The probe sees what is allowed, and what is opened works without permission.
+    for (const [kind, grant] of Object.entries(command.permissions)) {
+      if (grant === true) assert.equal(attempted[kind]!.request, "allowed", kind);
+    }
+    assert.equal(daemon, command.permissions.opens?.includes("$control") ?? false);
+    assert.equal(Deno.readTextFileSync(world.secrets.stranger), "secret");
+  });
+}
+
+Deno.test("started with --allow-all, a command still loses every kind it does not declare", async () => {
+  const world = makeWorld();
+  const status = (await allCommands()).find(({ path }) => path === "tunnelmesh status")!;
+  const { attempted, daemon } = await probe(status.path, world, ["-A"]);
+  assert.deepEqual(undeclared(attempted, status, world), []);
+  assert(daemon);
+});
+
+Deno.test("the program itself puts nothing in a command's place", () => {
+  const main = Deno.readTextFileSync(new URL("../main.ts", import.meta.url));
+  assert.match(main, /await run\(Deno\.args\)\)/);
+});
