@@ -15,12 +15,18 @@ export interface ConfigText {
   readonly text: string;
 }
 
+/** How a file is read. */
+export interface YamlOptions {
+  /** Keys without a value are null, for a schema to refuse: a rule without `action` allows. */
+  readonly keepsNulls?: boolean;
+}
+
 /**
- * Reads YAML 1.2 text. A key without a value counts as absent.
+ * Reads YAML 1.2 text. A key without a value counts as absent unless `keepsNulls`.
  *
  * @throws {MeshError} `config-invalid` with file, line and column when it is malformed.
  */
-export function yamlSource(file: ConfigText): Source {
+export function yamlSource(file: ConfigText, { keepsNulls = false }: YamlOptions = {}): Source {
   const lines = new LineCounter();
   const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false });
   const place = (offset: number) => {
@@ -45,7 +51,7 @@ export function yamlSource(file: ConfigText): Source {
     );
   }
   return {
-    tree: (withoutNulls(value) ?? {}) as Tree,
+    tree: ((keepsNulls ? value : withoutNulls(value)) ?? {}) as Tree,
     where: (path) => place(offsetOf(document, path)),
     namesSettings: false,
   };

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { yamlSource } from "../cli/yaml_source.ts";
+import type { Source } from "../core/config/source.ts";
 import { meshOf } from "../core/policy/_world.ts";
 import { checkPolicy, formatCheck } from "../core/policy/check.ts";
 import { FIRST_POLICY_TEXT, FIRST_POLICY_TREE, firstPolicy } from "../core/policy/default.ts";
@@ -27,8 +28,12 @@ const MESH = meshOf(
   { admins: ["alice"] },
 );
 
+function policySource(name: string, text: string): Source {
+  return yamlSource({ name, text }, { keepsNulls: true });
+}
+
 function policyFrom(...texts: string[]): Policy {
-  const sources = texts.map((text, i) => yamlSource({ name: `policy${i || ""}.yaml`, text }));
+  const sources = texts.map((text, i) => policySource(`policy${i || ""}.yaml`, text));
   const { policy, problems } = parsePolicy(sources);
   assert.equal(problems, null);
   return policy!;
@@ -46,7 +51,7 @@ EXAMPLES.forEach((text, i) => {
 
 Deno.test("docs/policy.md shows the first policy, which is what its text says", () => {
   assert.ok(EXAMPLES.includes(FIRST_POLICY_TEXT));
-  const source = yamlSource({ name: "first-policy.yaml", text: FIRST_POLICY_TEXT });
+  const source = policySource("first-policy.yaml", FIRST_POLICY_TEXT);
   assert.deepEqual(source.tree, FIRST_POLICY_TREE);
   assert.deepEqual(firstPolicy(), parsePolicy([source]).policy);
 });
@@ -71,14 +76,21 @@ Deno.test("docs/policy.md shows lines of the plan from the first policy to the t
 
 Deno.test("a policy in YAML names file, line and column of what is wrong", () => {
   const text = "rules:\n  - from: everyone\n    to: everyone\n    ports: htps\n";
-  const { problems } = parsePolicy([yamlSource({ name: "policy.yaml", text })]);
+  const { problems } = parsePolicy([policySource("policy.yaml", text)]);
   assert.match(problems![0]!, /^policy\.yaml:4:5: rules\[0\]\.ports must be a port/);
+});
+
+Deno.test("a policy with a key that has no value is refused: without `action` it allows", () => {
+  const text = "rules:\n  - { from: everyone, to: everyone, ports: ssh, action: }\ntests:\n";
+  const { problems } = parsePolicy([policySource("policy.yaml", text)]);
+  assert.match(problems![0]!, /^policy\.yaml:2:49: rules\[0\]\.action must be /);
+  assert.equal(problems![1], "policy.yaml:3:1: tests must be a list, not null");
 });
 
 Deno.test("a policy in several files names the file of each problem", () => {
   const { problems } = parsePolicy([
-    yamlSource({ name: "a.yaml", text: "groups:\n  ops: user:alice\n" }),
-    yamlSource({ name: "b.yaml", text: "# Ours\ngroups:\n  ops: user:bob\nrulez: []\n" }),
+    policySource("a.yaml", "groups:\n  ops: user:alice\n"),
+    policySource("b.yaml", "# Ours\ngroups:\n  ops: user:bob\nrulez: []\n"),
   ]);
   assert.deepEqual(problems, [
     "b.yaml:3:3: groups.ops is defined at a.yaml:2:3 already",

@@ -53,6 +53,7 @@ readiness.add(udp.fds[0]!, () => {
 });
 await configureInterface({
   name: NAME,
+  alias: "plain tunnel",
   mtu: MTU,
   addresses: addresses.split(","),
   routes: routes.split(","),
