@@ -27,20 +27,31 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   "__complete": ["peers"],
 };
 
-/** A home with a key and two contexts, another user's, and a folder that anybody may write. */
-function makeWorld() {
+/** A home with two contexts and their keys, another user's, and a folder that anybody may write. */
+function makeWorld(active: "default" | "work" = "default") {
   const root = tempDir();
   const home = `${root}/home`;
+  const user = `${home}/.tunnelmesh`;
+  const other = active === "work" ? "default" : "work";
+  const keys = { default: `${user}/id_ed25519`, work: `${user}/id_ed25519-work` };
   const secrets = {
     system: "/etc/shadow",
     stranger: `${root}/stranger/id_ed25519`,
-    context: `${home}/.tunnelmesh/state/work/mesh.json`,
-    identity: `${home}/.tunnelmesh/id_ed25519`,
+    context: `${user}/state/${other}/mesh.json`,
+    contextKey: keys[other],
+    identity: keys[active],
   };
-  for (const path of [secrets.stranger, secrets.context, secrets.identity]) {
+  const { system: _, ...made } = secrets;
+  for (const path of Object.values(made)) {
     Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
     Deno.writeTextFileSync(path, "secret", { mode: 0o600 });
   }
+  const contexts = { [active]: {}, [other]: { stateDir: `${user}/state/${other}` } };
+  Deno.writeTextFileSync(
+    `${user}/contexts.json`,
+    JSON.stringify({ version: 1, active, contexts }),
+    { mode: 0o600 },
+  );
   const folder = `${root}/open`;
   Deno.mkdirSync(folder);
   Deno.mkdirSync(`${root}/run`);
@@ -123,6 +134,17 @@ for (const each of await allCommands()) {
     }
     assert.equal(daemon, command.permissions.opens?.includes("$control") ?? false);
     assert.equal(Deno.readTextFileSync(world.secrets.stranger), "secret");
+  });
+}
+
+for (const path of ["tunnelmesh init", "tunnelmesh up"]) {
+  Deno.test(`${path} has the key of the active context, not the other one's`, async () => {
+    const each = (await allCommands()).find((other) => other.path === path)!;
+    const world = makeWorld("work");
+    const { attempted } = await probe(path, world, WIDE_FLAGS);
+    assert.deepEqual(undeclared(attempted, each, world), []);
+    assert.equal(attempted.read![`read ${world.secrets.identity}`], "allowed");
+    assert.equal(attempted.read![`read ${world.secrets.contextKey}`], "refused");
   });
 }
 
