@@ -83,9 +83,9 @@ ${rows.join("\n")}
 | \`$control\` | the daemon's socket |
 | \`$contexts\` | \`~/.tunnelmesh/contexts.json\` |
 | \`$config\` | the file that \`--config\` names, or those that are looked for ([config.md](config.md)), and the secrets that it names |
-| \`$identity\` | the identity key; the folder where it is made when there is none |
-| \`$state\` | the node's folder; for root all of \`/var/lib/tunnelmesh\`, as one daemon mends what another left behind |
-| \`$data\` | the coordinator's folder, and for reading the certificate that it is given |
+| \`$identity\` | the identity key of the context; the folder where it is made when there is none |
+| \`$state\` | the folder of the context's node; for root all of \`/var/lib/tunnelmesh\`, as one daemon mends what another left behind |
+| \`$data\` | the folder of the context's coordinator, and for reading the certificate that it is given |
 | \`$system\` | \`/etc\` and \`/run\`, where the resolver's settings are; for reading also the folders of programs |
 
 \`tunnelmesh init\` may also write the file that it is asked for. \`tunnelmesh serve\` keeps what
