@@ -9,11 +9,12 @@
  */
 import { RULE_PRIORITIES } from "../../exit/client_plan.ts";
 import { ROUTE_PROTOCOL } from "../../exit/routing.ts";
-import { check, ERRNO, libc, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW } from "./libc.ts";
+import { ERRNO, libc } from "./libc.ts";
+import { openNetlink } from "./netlink.ts";
 import type { Readiness } from "./readiness.ts";
 
-const AF_NETLINK = 16, NETLINK_ROUTE = 0, NETLINK_NETFILTER = 12;
-const SOCKADDR_NL = 12, NLMSGHDR = 16, NFGENMSG = 4, FIB_RULE_HDR = 12, NLATTR = 4;
+const NETLINK_ROUTE = 0, NETLINK_NETFILTER = 12;
+const NLMSGHDR = 16, NFGENMSG = 4, FIB_RULE_HDR = 12, NLATTR = 4;
 /** Multicast groups: tables and rules of nftables; IPV4_RULE and IPV6_RULE. */
 const GROUP_NFTABLES = 1 << 6, GROUPS_RULE = 1 << 7 | 1 << 18;
 const NEWTABLE = 10 << 8, DELTABLE = 10 << 8 | 2, DELRULE = 33;
@@ -40,8 +41,8 @@ export function watchExit(
   onLost: () => void,
 ): { close(): void } {
   const sockets = [
-    openSocket(NETLINK_NETFILTER, GROUP_NFTABLES),
-    openSocket(NETLINK_ROUTE, GROUPS_RULE),
+    openNetlink(NETLINK_NETFILTER, GROUP_NFTABLES, "listen to changes of the packet filter"),
+    openNetlink(NETLINK_ROUTE, GROUPS_RULE, "listen to changes of the packet filter"),
   ];
   const room = new Uint8Array(MESSAGE_BYTES);
   for (const fd of sockets) {
@@ -129,17 +130,4 @@ function receive(
     else if (errno() === ERRNO.ENOBUFS) isComplete = false;
     else return isComplete ? news : null;
   }
-}
-
-function openSocket(protocol: number, groups: number): number {
-  const { symbols } = libc();
-  const type = SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  const fd = check("open a netlink socket", symbols.socket(AF_NETLINK, type, protocol));
-  const name = new Uint8Array(SOCKADDR_NL);
-  const view = new DataView(name.buffer);
-  view.setUint16(0, AF_NETLINK, true);
-  view.setUint32(8, groups, true);
-  if (symbols.bind(fd, name, SOCKADDR_NL) === 0) return fd;
-  symbols.close(fd);
-  return check("listen to changes of the packet filter", -1);
 }

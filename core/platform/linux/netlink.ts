@@ -45,7 +45,7 @@ export function watchNetwork(
   ignoreInterface: string,
   onChange: (what: readonly NetworkChange[]) => void,
 ): NetworkWatch {
-  const fd = openSocket(GROUPS);
+  const fd = openNetlink(NETLINK_ROUTE, GROUPS, "listen to network changes");
   setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
   const state = new NetworkState(ignoreInterface);
   const room = new Uint8Array(MESSAGE_BYTES);
@@ -86,7 +86,7 @@ function receive(fd: number, room: Uint8Array<ArrayBuffer>): NetlinkEvent[] | nu
 /** Learns which interfaces and addresses there are. */
 function readState(state: NetworkState): void {
   state.clear();
-  const fd = openSocket(0);
+  const fd = openNetlink(NETLINK_ROUTE, 0, "listen to network changes");
   try {
     for (const type of [RTM.GETLINK, RTM.GETADDR]) dump(fd, type, state);
   } finally {
@@ -113,15 +113,19 @@ function dump(fd: number, type: number, state: NetworkState): void {
   }
 }
 
-function openSocket(groups: number): number {
+/**
+ * Opens a netlink socket that hears of what `groups` name (netlink(7)).
+ * @throws {MeshError} "system", which says that it cannot `purpose`.
+ */
+export function openNetlink(protocol: number, groups: number, purpose: string): number {
   const { symbols } = libc();
   const type = SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  const fd = check("open a netlink socket", symbols.socket(AF_NETLINK, type, NETLINK_ROUTE));
+  const fd = check("open a netlink socket", symbols.socket(AF_NETLINK, type, protocol));
   const name = new Uint8Array(SOCKADDR_NL);
   const view = new DataView(name.buffer);
   view.setUint16(0, AF_NETLINK, true);
   view.setUint32(8, groups, true);
   if (symbols.bind(fd, name, SOCKADDR_NL) === 0) return fd;
   symbols.close(fd);
-  return check("listen to network changes", -1);
+  return check(purpose, -1);
 }
