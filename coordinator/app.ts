@@ -5,13 +5,15 @@
  * where a failure becomes problem details (RFC 9457).
  * @module
  */
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type HonoRequest } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { PATHS } from "../core/control/envelope.ts";
 import {
   ChallengeRequest,
   Envelope,
   type Health,
+  LogEnvelope,
+  MAX_LOG_REQUEST_BYTES,
   MAX_REQUEST_BYTES,
   parseJson,
   type RegisterReply,
@@ -20,7 +22,7 @@ import { errorMessage, ERRORS, MeshError } from "../core/errors.ts";
 import { PeerId } from "../core/ids.ts";
 import type { ModelEvent } from "./model/apply.ts";
 import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
-import { type Answer, type Moment, parseAuthorization, type Service } from "./model/service.ts";
+import type { Answer, Moment, Service } from "./model/service.ts";
 import type { Log } from "./log.ts";
 import type { MeshCa } from "./tls.ts";
 
@@ -58,7 +60,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     throw new MeshError("name-unknown", `Cannot find ${c.req.path}: there is no such path`);
   });
   app.use(async (c, next) => {
-    checkLength(c.req.method, c.req.header("content-length"));
+    checkLength(c.req, c.req.path === PATHS.log ? MAX_LOG_REQUEST_BYTES : MAX_REQUEST_BYTES);
     await next();
   });
   app.use("/api/*", async (c, next) => {
@@ -94,25 +96,21 @@ export function createApp(options: AppOptions): Hono<Env> {
     log("info", "Left", { id: id.data });
     return c.json(reply);
   });
-  addTokenRoutes(app, options);
+  addLogRoutes(app, options);
   return app;
 }
 
-/** What admins do; which tokens exist matters to nobody who is connected. */
-function addTokenRoutes(app: Hono<Env>, { service, log, moment }: AppOptions): void {
-  app.post(PATHS.tokens, async (c) => {
-    const { reply } = service.createTokenFor(await envelopeOf(c), moment());
-    log("info", "Token created", { token: reply.info.id, by: reply.info.createdBy });
-    return c.json(reply);
+/** The mesh's log, for those who are in the mesh or invited to it. */
+function addLogRoutes(app: Hono<Env>, { service, log, moment, publish }: AppOptions): void {
+  app.post(PATHS.logRead, async (c) => {
+    return c.json(service.readLog(await envelopeOf(c), moment()));
   });
-  app.get(PATHS.tokens, (c) => {
-    const envelope = parseAuthorization(c.req.header("authorization"));
-    return c.json(service.listTokensFor(envelope, moment()));
-  });
-  app.delete(`${PATHS.tokens}/:id`, async (c) => {
-    const id = c.req.param("id");
-    const { reply } = service.revokeTokenFor(id, await envelopeOf(c), moment());
-    log("info", "Token revoked", { token: id });
+  app.post(PATHS.log, async (c) => {
+    const text = await c.req.text();
+    const envelope = parseJson(LogEnvelope, text, "signed request", MAX_LOG_REQUEST_BYTES);
+    const reply = service.appendLog(envelope, moment());
+    publish([]);
+    log("info", "Entries were added to the mesh's log", { seq: reply.seq });
     return c.json(reply);
   });
 }
@@ -130,13 +128,15 @@ function addPublicRoutes(app: Hono<Env>, { service, ca, version, moment }: AppOp
 }
 
 /** Refuses bodies that are too long, or that do not say how long they are, before reading them. */
-function checkLength(method: string, length: string | undefined): void {
+function checkLength(request: HonoRequest, max: number): void {
+  const { method } = request;
+  const length = request.header("content-length");
   const isBodiless = method === "GET" || method === "HEAD";
   const bytes = length === undefined && isBodiless ? 0 : Number(length ?? NaN);
   if (Number.isNaN(bytes)) {
     throw new MeshError("protocol-invalid", "Cannot read request: it does not say how long it is");
   }
-  if (bytes <= (isBodiless ? 0 : MAX_REQUEST_BYTES)) return;
+  if (bytes <= (isBodiless ? 0 : max)) return;
   throw new MeshError("request-too-large", `Cannot read request: ${bytes} bytes are announced`);
 }
 

@@ -12,6 +12,7 @@ import {
   MAX_PEERS,
   type ServerMessage,
 } from "../core/control/messages.ts";
+import type { PeerId } from "../core/ids.ts";
 import { canonicalIp } from "../core/ip.ts";
 import { NEVER } from "../core/machine.ts";
 import type { Log } from "./log.ts";
@@ -31,11 +32,19 @@ const UPGRADE_LIMIT = { burst: 500, perSecond: 50, capacity: 8192 };
 type BareEvent = HubEvent extends infer E ? E extends HubEvent ? Omit<E, "wallTime"> : never
   : never;
 
+export interface ControlSocketsOptions {
+  readonly moment: () => Moment;
+  readonly log: Log;
+  /** Is told who is no member any more. */
+  readonly gone: (peers: readonly PeerId[]) => void;
+}
+
 /** All control connections of a coordinator. */
 export class ControlSockets {
   readonly #hub: ControlHub;
   readonly #moment: () => Moment;
   readonly #log: Log;
+  readonly #gone: (peers: readonly PeerId[]) => void;
   readonly #limiter = new RateLimiter(UPGRADE_LIMIT);
   readonly #sockets = new Map<number, WebSocket>();
   readonly #server = new WebSocketServer({
@@ -47,10 +56,11 @@ export class ControlSockets {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
-  constructor(hub: ControlHub, options: { readonly moment: () => Moment; readonly log: Log }) {
+  constructor(hub: ControlHub, options: ControlSocketsOptions) {
     this.#hub = hub;
     this.#moment = options.moment;
     this.#log = options.log;
+    this.#gone = options.gone;
   }
 
   /** Takes a request to upgrade; only the control path has WebSockets. */
@@ -66,9 +76,9 @@ export class ControlSockets {
     this.#server.handleUpgrade(request, socket, head as never, (ws) => this.#open(ws, remote));
   }
 
-  /** The model changed by a request. */
+  /** The model, or the mesh's log, changed by a request. */
   publish(events: readonly ModelEvent[]): void {
-    if (events.length > 0) this.#handle({ type: "changed", events });
+    this.#handle({ type: "changed", events });
   }
 
   /** Ends every connection. */
@@ -112,6 +122,10 @@ export class ControlSockets {
   }
 
   #perform(effect: HubEffect, texts: Map<ServerMessage, string>): void {
+    if (effect.type === "gone") return this.#gone(effect.peers);
+    if (effect.type === "alert") {
+      return this.#log("warn", "The mesh's log: somebody shows another one", { ...effect.alert });
+    }
     const socket = this.#sockets.get(effect.connection);
     if (!socket) return;
     if (effect.type === "close") return socket.close();

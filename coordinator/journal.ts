@@ -1,34 +1,101 @@
 /**
- * The registry over its file: what the coordinator starts from, and where commands go.
+ * The registry and the mesh's log over their files: what the coordinator starts from, and where
+ * commands and entries go.
  * @module
  */
-import { toHex } from "../core/bytes.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fromHex, toHex } from "../core/bytes.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
+import { type Identity, identityFromSeed, KEY_BYTES } from "../core/identity/keys.ts";
+import { LogFile } from "../core/platform/log_file.ts";
 import type { Random } from "../core/random.ts";
+import { beginMesh } from "../core/state/bootstrap.ts";
+import type { SignedEntry } from "../core/state/entry.ts";
 import type { StateLog } from "../storage/state/state_log.ts";
 import type { Log } from "./log.ts";
 import { apply } from "./model/apply.ts";
+import { Mesh } from "./model/mesh.ts";
 import { type Journal, Registry } from "./model/registry.ts";
 import { decodeCommand, decodeState, emptyState, encodeState, type State } from "./model/state.ts";
+
+const LOG_FILE = "mesh.log";
+const KEY_FILE = "coordinator.key";
+const RESTORE = "Restore the coordinator's data directory from a backup";
 
 /** Commands after which a snapshot bounds what a start must replay. */
 export const SNAPSHOT_EVERY = 1000;
 
+/** What a coordinator goes on from. */
+export interface Opened {
+  readonly registry: Registry;
+  readonly mesh: Mesh;
+  readonly logFile: LogFile;
+}
+
+export interface OpenOptions {
+  /** Folder of the coordinator's files. */
+  readonly dataDir: string;
+  /** For a mesh that begins. */
+  readonly cidr4: string;
+  readonly random: Random;
+  /** Wall time in milliseconds. */
+  readonly wallTime: number;
+  readonly log: Log;
+}
+
 /**
- * The state that the log holds, or that of a mesh that begins.
+ * What the coordinator's files hold, or a mesh that begins.
  * @throws {MeshError} `state-invalid`, `config-invalid`
  */
-export function openRegistry(
-  stateLog: StateLog,
-  options: { readonly cidr4: string; readonly random: Random; readonly log: Log },
-): Registry {
+export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
+  const { dataDir, cidr4, random, log } = options;
   const { snapshot, commands } = stateLog.load();
-  let state = snapshot === null
-    ? emptyState(toHex(options.random.bytes(16)), options.cidr4)
-    : decodeState(snapshot);
+  let state = snapshot === null ? null : decodeState(snapshot);
+  const identity = coordinatorKey(dataDir, random, { isNew: state === null });
+  const logFile = state === null
+    ? beginLog(identity, options)
+    : openLog(`${dataDir}/${LOG_FILE}`, state.meshId);
+  state ??= emptyState(logFile.log.meshId, cidr4);
   if (snapshot === null) stateLog.saveSnapshot(encodeState(state));
   for (const text of commands) state = replay(state, text);
-  return new Registry(state, journalOf(stateLog, options.log));
+  const keep = (entries: readonly SignedEntry[]) => logFile.append(entries);
+  const mesh = new Mesh({ log: logFile.log, identity, keep });
+  return { registry: new Registry(state, journalOf(stateLog, log)), mesh, logFile };
+}
+
+/** The key that the coordinator signs with, made for a mesh that begins. */
+function coordinatorKey(
+  dataDir: string,
+  random: Random,
+  { isNew }: { readonly isNew: boolean },
+): Identity {
+  const path = `${dataDir}/${KEY_FILE}`;
+  if (isNew) {
+    const seed = random.bytes(KEY_BYTES);
+    writeFileSync(path, toHex(seed) + "\n", { mode: 0o600, flush: true });
+    return identityFromSeed(seed);
+  }
+  try {
+    return identityFromSeed(fromHex(readFileSync(path, "utf8").trim()));
+  } catch (cause) {
+    throw new MeshError("state-invalid", `Cannot read the coordinator's key ${path}`, {
+      cause,
+      hint: RESTORE,
+    });
+  }
+}
+
+function beginLog(identity: Identity, { dataDir, random, wallTime }: OpenOptions): LogFile {
+  const log = beginMesh(identity, toHex(random.bytes(16)), Math.floor(wallTime));
+  return LogFile.create(`${dataDir}/${LOG_FILE}`, log);
+}
+
+function openLog(path: string, meshId: string): LogFile {
+  const opened = LogFile.open(path, meshId);
+  if (opened) return opened;
+  throw new MeshError("state-invalid", `Cannot open the mesh's log: ${path} is gone`, {
+    hint: RESTORE,
+  });
 }
 
 function replay(state: State, text: string): State {
@@ -39,7 +106,7 @@ function replay(state: State, text: string): State {
     const message = `Cannot replay a stored command: ${errorMessage(cause)}`;
     throw new MeshError("state-invalid", message, {
       cause,
-      hint: "Restore the coordinator's data directory from a backup",
+      hint: RESTORE,
     });
   }
 }

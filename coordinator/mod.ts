@@ -8,18 +8,18 @@ import { mkdirSync } from "node:fs";
 import type { Server } from "node:https";
 import { getRequestListener } from "@hono/node-server";
 import { PATHS } from "../core/control/envelope.ts";
-import type { TokenOptions } from "../core/control/messages.ts";
+import { encodeToken } from "../core/identity/token.ts";
 import { canonicalIp, type Ip } from "../core/ip.ts";
 import type { Random } from "../core/random.ts";
 import { StateLog } from "../storage/state/state_log.ts";
 import { createApp } from "./app.ts";
 import { ControlSockets } from "./control_sockets.ts";
 import { openHttpsServer } from "./https_server.ts";
-import { openRegistry } from "./journal.ts";
+import { type Opened, openRegistry } from "./journal.ts";
 import type { Log } from "./log.ts";
 import type { ModelEvent } from "./model/apply.ts";
 import { ControlHub } from "./model/control_hub.ts";
-import type { Registry } from "./model/registry.ts";
+import type { FirstToken } from "./model/mesh.ts";
 import { startStunServer } from "./stun_server.ts";
 import { type Moment, Service } from "./model/service.ts";
 import { RelaySockets } from "./relay_sockets.ts";
@@ -53,9 +53,8 @@ export interface CoordinatorOptions {
 export interface Coordinator {
   readonly port: number;
   readonly meshId: string;
-  /** Members of the mesh. */
-  readonly nodeCount: number;
-  createToken(options: TokenOptions): { readonly token: string };
+  /** Admits the first node of a mesh that nobody has joined; null for any other mesh. */
+  firstToken(kind: FirstToken): string | null;
   /** Ends connections and closes the files. */
   close(): Promise<void>;
 }
@@ -73,29 +72,36 @@ const random: Random = {
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
   const { dataDir, log } = options;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const wallTime = (options.wallTime ?? Date.now)();
+  await using files = new AsyncDisposableStack();
   const stateLog = await StateLog.open(`${dataDir}/state.db`);
-  try {
-    const cidr4 = options.cidr4 ?? DEFAULT_CIDR4;
-    return await start(options, stateLog, openRegistry(stateLog, { cidr4, random, log }));
-  } catch (error) {
-    stateLog.close();
-    throw error;
-  }
+  files.defer(() => stateLog.close());
+  const cidr4 = options.cidr4 ?? DEFAULT_CIDR4;
+  const opened = openRegistry(stateLog, { dataDir, cidr4, random, wallTime, log });
+  files.use(opened.logFile);
+  const coordinator = await start(options, opened);
+  const open = files.move();
+  return {
+    ...coordinator,
+    close: async () => {
+      await coordinator.close();
+      await open.disposeAsync();
+    },
+  };
 }
 
 async function start(
   options: CoordinatorOptions,
-  stateLog: StateLog,
-  registry: Registry,
+  { registry, mesh }: Opened,
 ): Promise<Coordinator> {
   const { dataDir, publicHosts, version, log } = options;
   const wallTime = options.wallTime ?? Date.now;
   const moment = (): Moment => ({ now: performance.now(), wallTime: Math.floor(wallTime()) });
-  const { meshId, hadFirst, tokens } = registry.state;
-  const isEmpty = !hadFirst && tokens.size === 0;
+  const { meshId } = registry.state;
+  const isEmpty = mesh.isNew;
   const ca = await MeshCa.open(dataDir, registry.state, { now: wallTime(), isEmpty });
   const caPin = options.certificate ? new Uint8Array(32) : ca.pin;
-  const service = new Service({ registry, random, version, caPin });
+  const service = new Service({ registry, mesh, random, version });
   const publicIps = publicHosts.flatMap((host) => canonicalIp(host) ?? []);
   const stun = startStunServer({
     hostname: options.listen.hostname,
@@ -105,13 +111,10 @@ async function start(
     log,
   });
   const stunPorts = stun.ports;
-  const hub = new ControlHub({ registry, random, publicIps, stunPorts });
-  const sockets = new ControlSockets(hub, { moment, log });
+  const hub = new ControlHub({ registry, mesh, random, publicIps, stunPorts });
   const relay = RelaySockets.of(registry, { random, clock: () => moment().now });
-  const publish = (events: readonly ModelEvent[]) => {
-    sockets.publish(events);
-    relay.publish(events);
-  };
+  const sockets = new ControlSockets(hub, { moment, log, gone: (peers) => relay.end(peers) });
+  const publish = (events: readonly ModelEvent[]) => sockets.publish(events);
   const app = createApp({ service, ca, version, log, moment, publish });
   const { server, port, close } = await openHttpsServer({
     listen: options.listen,
@@ -127,18 +130,11 @@ async function start(
   return {
     port,
     meshId,
-    get nodeCount() {
-      return registry.state.nodes.size;
-    },
-    createToken: (choices) => {
-      const { reply, events } = service.createToken(choices, null, moment());
-      publish(events);
-      return reply;
-    },
+    firstToken: (kind) =>
+      mesh.isNew ? encodeToken({ caPin, meshId, secret: mesh.firstSecret(kind) }) : null,
     close: async () => {
       await Promise.all([sockets.close(), relay.close(), stun.close()]);
       await close();
-      stateLog.close();
     },
   };
 }

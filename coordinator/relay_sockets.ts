@@ -18,7 +18,7 @@ import {
   RelayHub,
 } from "../transports/relay/hub.ts";
 import { decline, remoteIp } from "./control_sockets.ts";
-import type { ModelEvent } from "./model/apply.ts";
+import type { PeerId } from "../core/ids.ts";
 import { type RateLimit, RateLimiter, sourceKey } from "./model/rate_limiter.ts";
 import type { Registry } from "./model/registry.ts";
 
@@ -98,10 +98,8 @@ export class RelaySockets {
   }
 
   /** The model changed: who left the mesh is cut off. */
-  publish(events: readonly ModelEvent[]): void {
-    for (const event of events) {
-      if (event.type === "node-left") this.#handle({ type: "left", peer: event.id });
-    }
+  end(peers: readonly PeerId[]): void {
+    for (const peer of peers) this.#handle({ type: "left", peer });
   }
 
   /** Ends every connection. */

@@ -20,6 +20,8 @@ import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./
 import { Recorder, type Recording } from "./path/recorder.ts";
 import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
 import type { Route } from "./route/lpm.ts";
+import type { VerifiedEntry } from "./state/entry.ts";
+import type { LogSync, SourceId, SyncAlert, SyncEvent } from "./state/sync.ts";
 import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
 
 /** A name as the DNS zone wants it. */
@@ -35,7 +37,9 @@ export type NodeEvent =
   | { readonly type: "tick" }
   | { readonly type: "device"; readonly event: DeviceEvent }
   | { readonly type: "control"; readonly event: ControlEvent }
-  | { readonly type: "path"; readonly event: PathEvent };
+  | { readonly type: "path"; readonly event: PathEvent }
+  /** What the shell did to the mesh's log. */
+  | { readonly type: "log"; readonly event: SyncEvent };
 
 export type NodeEffect =
   | DeviceEffect
@@ -52,7 +56,10 @@ export type NodeEffect =
     readonly coordinators: readonly string[];
   }
   /** Netmap and pins changed: keep them on disk. */
-  | { readonly type: "save" };
+  | { readonly type: "save" }
+  /** Entries that the mesh's log has taken: keep them on disk, act upon the state. */
+  | { readonly type: "log-grown"; readonly entries: readonly VerifiedEntry[] }
+  | { readonly type: "log-alert"; readonly alert: SyncAlert };
 
 export interface NodeOptions {
   /** This node's own id: its record is in the netmap but it is no peer of itself. */
@@ -60,8 +67,13 @@ export interface NodeOptions {
   readonly device: Device;
   readonly control: ControlClient;
   readonly paths: PathAgent;
+  /** Keeps the mesh's log, which says who is a member, level with that of others. */
+  readonly sync: LogSync;
   readonly staticPeers: readonly StaticPeer[];
 }
+
+/** The coordinator, among those who have the mesh's log. */
+const COORDINATOR: SourceId = "coordinator";
 
 /**
  * Sessions with so many peers are made before anything is sent, so that the first packet to any of
@@ -74,6 +86,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
   readonly control: ControlClient;
   readonly paths: PathAgent;
+  readonly #sync: LogSync;
   readonly #recorder: Recorder;
   readonly #id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
@@ -92,13 +105,15 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     this.device = options.device;
     this.control = options.control;
     this.paths = options.paths;
+    this.#sync = options.sync;
     this.#recorder = new Recorder(options.paths);
     this.#staticPeers = options.staticPeers;
   }
 
   get deadline(): Millis {
     if (!this.#isStarted) return -Infinity;
-    return Math.min(this.device.deadline, this.control.deadline, this.paths.deadline);
+    const { device, control, paths } = this;
+    return Math.min(device.deadline, control.deadline, paths.deadline, this.#sync.deadline);
   }
 
   /** Peers by slot. */
@@ -130,6 +145,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         this.#device({ type: "tick" }, now, effects);
         this.#control({ type: "tick" }, now, effects);
         this.#path({ type: "tick" }, now, effects);
+        this.#log({ type: "tick" }, now, effects);
         break;
       case "device":
         this.#device(event.event, now, effects);
@@ -139,6 +155,9 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         break;
       case "path":
         this.#path(event.event, now, effects);
+        break;
+      case "log":
+        this.#log(event.event, now, effects);
         break;
     }
     return effects;
@@ -236,6 +255,25 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       effects.push(effect);
       if (effect.type === "netmap-changed") this.#follow(effect.changes, now, effects);
       if (effect.type === "called") this.#called(effect.peer, effect.endpoints, now, effects);
+      const told = toldToLog(effect);
+      if (told) this.#log(told, now, effects);
+    }
+  }
+
+  #log(event: SyncEvent, now: Millis, effects: NodeEffect[]): void {
+    for (const effect of this.#sync.handle(event, now)) {
+      switch (effect.type) {
+        case "send":
+          this.#control({ type: "send-log", text: JSON.stringify(effect.message) }, now, effects);
+          break;
+        case "grown":
+          effects.push({ type: "log-grown", entries: effect.entries });
+          this.#control({ type: "review" }, now, effects);
+          break;
+        case "alert":
+          effects.push({ type: "log-alert", alert: effect.alert });
+          break;
+      }
     }
   }
 
@@ -367,6 +405,21 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const nodes = [...(own ? [own] : []), ...this.#peers.values()];
     const coordinators = view.coordinators.flatMap((id) => view.peers.get(id)?.record.name ?? []);
     effects.push({ type: "names", nodes, coordinators });
+  }
+}
+
+/** What the log's machine has to know of the coordinator. */
+function toldToLog(effect: ControlEffect): SyncEvent | null {
+  const source = COORDINATOR;
+  switch (effect.type) {
+    case "log-open":
+      return { type: "connected", source, key: effect.key, isCoordinator: true };
+    case "log-message":
+      return { type: "message", source, text: effect.text };
+    case "log-closed":
+      return { type: "disconnected", source };
+    default:
+      return null;
   }
 }
 

@@ -42,7 +42,14 @@ export const LAYERS: readonly Layer[] = [
   { path: "coordinator/model", imports: ["core"], io: false, npm: PURE_NPM },
   {
     path: "coordinator",
-    imports: ["core", "coordinator/model", "storage", "storage/model", "transports"],
+    imports: [
+      "core",
+      "core/platform",
+      "coordinator/model",
+      "storage",
+      "storage/model",
+      "transports",
+    ],
     io: true,
     npm: [
       ...PURE_NPM,

@@ -14,24 +14,25 @@ import { peerIdOf } from "../../core/identity/keys.ts";
 import { NodeRecord, type SignedRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
 import { unreachable } from "../../core/assert.ts";
-import { MAX_PEERS, type TokenId } from "../../core/control/messages.ts";
+import { MAX_PEERS } from "../../core/control/messages.ts";
 import { allocate, poolOf } from "./ipam.ts";
 import { chooseAliases, chooseName, type NameHolder } from "./names.ts";
-import type { Command, CommandOf, Departed, Node, State, Token } from "./state.ts";
-import { admit, tokenState } from "./tokens.ts";
+import {
+  type Command,
+  type CommandOf,
+  type Departed,
+  type Node,
+  SEEN_STEP_MS,
+  type State,
+} from "./state.ts";
 
 /** Farewells that are kept for nodes that were away meanwhile; the oldest go first. */
 export const MAX_DEPARTED = 1024;
-/** Tokens that may exist at once. */
-export const MAX_TOKENS = 10_000;
-/** A token that admits nobody any more is listed for so long. */
-const DEAD_TOKEN_KEPT_MS = 30 * 86_400_000;
 
 /** What a command changed. */
 export type ModelEvent =
   | { readonly type: "node-changed"; readonly id: PeerId }
-  | { readonly type: "node-left"; readonly id: PeerId }
-  | { readonly type: "tokens-changed" };
+  | { readonly type: "node-left"; readonly id: PeerId };
 
 export interface Applied {
   readonly state: State;
@@ -47,10 +48,10 @@ export function apply(state: State, command: Command): Applied {
       return updateRecord(state, command);
     case "leave":
       return leave(state, command);
-    case "create-token":
-      return createToken(state, command);
-    case "revoke-token":
-      return revokeToken(state, command);
+    case "remove":
+      return remove(state, command);
+    case "seen":
+      return seen(state, command);
     default:
       return unreachable(command);
   }
@@ -59,36 +60,27 @@ export function apply(state: State, command: Command): Applied {
 function register(state: State, command: CommandOf<"register">): Applied {
   const id = peerIdOf(fromBase64Url(command.identity));
   const held = state.nodes.get(id);
-  if (!held) return admitNode(state, command, id);
+  if (!held) return addNode(state, command, id);
   if (held.identity !== command.identity) {
     throw new MeshError("identity-mismatch", `Cannot register: another identity has id ${id}`);
   }
   const holder = nameHolder(state);
   const isRenamed = command.name !== held.wantedName;
-  const token = promotion(state, held, command);
   const node: Node = {
     ...held,
     wantedName: command.name,
     name: isRenamed ? chooseName(command.name, id, holder) : held.name,
     aliases: chooseAliases(command.aliases, id, holder),
-    isCoordinator: held.isCoordinator || token !== null,
   };
-  const isSame = !isRenamed && !token && node.aliases.join() === held.aliases.join();
+  const isSame = !isRenamed && node.aliases.join() === held.aliases.join();
   if (isSame) return { state, events: [] };
-  const tokens = token ? withToken(state, countUse(token)) : state.tokens;
   return {
-    state: { ...state, nodes: new Map(state.nodes).set(id, node), tokens },
+    state: { ...state, nodes: new Map(state.nodes).set(id, node) },
     events: [{ type: "node-changed", id }],
   };
 }
 
-function admitNode(state: State, command: CommandOf<"register">, id: PeerId): Applied {
-  if (!command.token) {
-    throw new MeshError("token-invalid", "Cannot join: this identity needs a join token", {
-      hint: "Ask an admin of the mesh for one: tunnelmesh token create",
-    });
-  }
-  const token = admit(state.tokens.get(command.token.id), command.token.hash, command.at);
+function addNode(state: State, command: CommandOf<"register">, id: PeerId): Applied {
   if (state.nodes.size >= MAX_PEERS) {
     throw new MeshError("address-pool-exhausted", `Cannot join: ${MAX_PEERS} nodes have joined`, {
       hint: "Let nodes that are gone leave the mesh",
@@ -103,30 +95,16 @@ function admitNode(state: State, command: CommandOf<"register">, id: PeerId): Ap
     aliases: chooseAliases(command.aliases, id, holder),
     ip4: allocate(poolOf(state.cidr4), new Set([...state.nodes.values()].map(({ ip4 }) => ip4))),
     ip6: meshAddress6(state.prefix6, id),
-    isAdmin: !state.hadFirst,
-    isCoordinator: token.coordinator,
     registeredAt: command.at,
-    tokenId: token.id,
+    seenAt: command.at,
     record: null,
     // Peers remember the number of a farewell; a record has to be newer than that to count.
     recordSeq: state.departed.get(id)?.seq ?? -1,
   };
   return {
-    state: {
-      ...state,
-      hadFirst: true,
-      nodes: new Map(state.nodes).set(id, node),
-      tokens: withToken(state, countUse(token)),
-    },
-    events: [{ type: "node-changed", id }, { type: "tokens-changed" }],
+    state: { ...state, nodes: new Map(state.nodes).set(id, node) },
+    events: [{ type: "node-changed", id }],
   };
-}
-
-/** The token by which a member becomes a coordinator, or null; a useless token changes nothing. */
-function promotion(state: State, held: Node, command: CommandOf<"register">): Token | null {
-  const token = command.token && state.tokens.get(command.token.id);
-  if (!command.token || !token?.coordinator || held.isCoordinator) return null;
-  return admit(token, command.token.hash, command.at);
 }
 
 function updateRecord(state: State, command: CommandOf<"update-record">): Applied {
@@ -170,33 +148,19 @@ function leave(state: State, command: CommandOf<"leave">): Applied {
   return { state: { ...state, nodes, departed }, events: [{ type: "node-left", id: node.id }] };
 }
 
-function createToken(state: State, command: CommandOf<"create-token">): Applied {
-  const { type: _, at, ...facts } = command;
-  const tokens = new Map(state.tokens);
-  for (const token of tokens.values()) {
-    const isOld = at - token.createdAt > DEAD_TOKEN_KEPT_MS &&
-      at - (token.expiresAt ?? 0) > DEAD_TOKEN_KEPT_MS;
-    if (isOld && tokenState(token, at) !== "valid") tokens.delete(token.id);
-  }
-  if (tokens.has(command.id) || tokens.size >= MAX_TOKENS) {
-    throw new MeshError("state-invalid", `Cannot create token: ${tokens.size} exist`, {
-      hint: "Revoke tokens that nobody needs",
-    });
-  }
-  tokens.set(command.id, { ...facts, createdAt: at, revokedAt: null, uses: 0 });
-  return { state: { ...state, tokens }, events: [{ type: "tokens-changed" }] };
+function remove(state: State, { id }: CommandOf<"remove">): Applied {
+  if (!state.nodes.has(id)) return { state, events: [] };
+  const nodes = new Map(state.nodes);
+  nodes.delete(id);
+  return { state: { ...state, nodes }, events: [{ type: "node-left", id }] };
 }
 
-function revokeToken(state: State, command: CommandOf<"revoke-token">): Applied {
-  const token = state.tokens.get(command.id);
-  if (!token) {
-    throw new MeshError("token-invalid", `Cannot revoke token "${command.id}": there is none`, {
-      hint: "See the tokens with: tunnelmesh token list",
-    });
-  }
-  if (token.revokedAt !== null) return { state, events: [] };
-  const tokens = withToken(state, { ...token, revokedAt: command.at });
-  return { state: { ...state, tokens }, events: [{ type: "tokens-changed" }] };
+/** Nobody has to hear of that, so that nothing is reported. */
+function seen(state: State, { id, at }: CommandOf<"seen">): Applied {
+  const node = state.nodes.get(id);
+  if (!node || at - node.seenAt < SEEN_STEP_MS) return { state, events: [] };
+  const nodes = new Map(state.nodes).set(id, { ...node, seenAt: at });
+  return { state: { ...state, nodes }, events: [] };
 }
 
 /** @throws {MeshError} "peer-unknown" */
@@ -235,14 +199,6 @@ function jsonOrNull(text: string): unknown {
 
 function addressesOf(node: Node): string {
   return `${node.ip4},${node.ip6}`;
-}
-
-function countUse(token: Token): Token {
-  return { ...token, uses: token.uses + 1 };
-}
-
-function withToken(state: State, token: Token): ReadonlyMap<TokenId, Token> {
-  return new Map(state.tokens).set(token.id, token);
 }
 
 function nameHolder(state: State): NameHolder {

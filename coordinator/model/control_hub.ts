@@ -35,11 +35,13 @@ import type { PeerId } from "../../core/ids.ts";
 import { type Endpoint, type Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
+import { LogSync, type SyncAlert, type SyncEvent } from "../../core/state/sync.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { type ConnectionId, endpointsOf, type Presence } from "./presence.ts";
+import type { Mesh } from "./mesh.ts";
 import type { Registry } from "./registry.ts";
-import type { Node } from "./state.ts";
+import { type Node, SEEN_STEP_MS } from "./state.ts";
 
 export type { ConnectionId } from "./presence.ts";
 
@@ -62,7 +64,7 @@ export type HubEvent =
     | { readonly type: "connect"; readonly connection: ConnectionId; readonly remote: Ip }
     | { readonly type: "message"; readonly connection: ConnectionId; readonly text: string }
     | { readonly type: "close"; readonly connection: ConnectionId }
-    /** The model changed by another way, e.g. a registration. */
+    /** The model or the mesh's log changed by another way, e.g. a registration. */
     | { readonly type: "changed"; readonly events: readonly ModelEvent[] }
     | { readonly type: "tick" }
   );
@@ -75,10 +77,14 @@ export type HubEffect =
     readonly message: ServerMessage;
   }
   /** Close it once what was sent is out; its events are ignored from here on. */
-  | { readonly type: "close"; readonly connection: ConnectionId };
+  | { readonly type: "close"; readonly connection: ConnectionId }
+  /** Nodes have left or were revoked: whoever else serves them must know. */
+  | { readonly type: "gone"; readonly peers: readonly PeerId[] }
+  | { readonly type: "alert"; readonly alert: SyncAlert };
 
 export interface ControlHubOptions {
   readonly registry: Registry;
+  readonly mesh: Mesh;
   readonly random: Random;
   /** Addresses under which this machine is reached, for a node on it that connects by loopback. */
   readonly publicIps?: readonly Ip[];
@@ -101,12 +107,15 @@ interface Connection {
 export class ControlHub implements Machine<HubEvent, HubEffect> {
   readonly #options: ControlHubOptions;
   readonly #verifier: RecordVerifier;
+  readonly #sync: LogSync;
   readonly #connections = new Map<ConnectionId, Connection>();
   readonly #presence = new Map<PeerId, Presence>();
   readonly #messages = new RateLimiter(MESSAGE_LIMIT);
   readonly #calls = new RateLimiter(CALL_LIMIT);
   readonly #dirty = new Set<PeerId>();
   #coordinators: string;
+  /** How far the mesh's log was followed. */
+  #followed: number;
   #version = 1;
   #flushAt: Millis = NEVER;
   #flushedAt: Millis = -NEVER;
@@ -119,10 +128,16 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     this.#options = options;
     this.#verifier = options.verifier ?? new RecordVerifier();
     this.#coordinators = this.#coordinatorIds().join();
+    const { mesh } = options;
+    this.#sync = new LogSync({
+      log: mesh.log,
+      sign: (head) => mesh.signHead(head, this.#wallTime),
+    });
+    this.#followed = mesh.log.head.seq;
   }
 
   get deadline(): Millis {
-    return Math.min(this.#flushAt, this.#expiryAt);
+    return Math.min(this.#flushAt, this.#expiryAt, this.#sync.deadline);
   }
 
   /** The peers that are online, and connections that have not said who they are. */
@@ -151,8 +166,10 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
         break;
       case "changed":
         this.#follow(event.events, now);
+        if (this.#options.mesh.log.head.seq > this.#followed) this.#log({ type: "appended" }, now);
         break;
       case "tick":
+        this.#log({ type: "tick" }, now);
         break;
       default:
         unreachable(event);
@@ -206,12 +223,50 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       case "record":
         return this.#takeRecord(memberOf(this.#state, peer), message.record, now);
       case "ping":
+        this.#saw(memberOf(this.#state, peer));
         return this.#send(connection.id, { type: "pong", id: message.id, time: this.#wallTime });
       case "call":
         return this.#passCall(connection, peer, message.peer, now);
+      case "log":
+        return this.#log(
+          { type: "message", source: String(connection.id), text: message.text },
+          now,
+        );
       default:
         unreachable(message);
     }
+  }
+
+  /** Talks about the mesh's log, and acts on what was added to it. */
+  #log(event: SyncEvent, now: Millis): void {
+    for (const effect of this.#sync.handle(event, now)) {
+      switch (effect.type) {
+        case "send":
+          this.#send(Number(effect.to), { type: "log", text: JSON.stringify(effect.message) });
+          break;
+        case "grown":
+          this.#options.mesh.keep(effect.entries.map(({ signed }) => signed));
+          break;
+        case "alert":
+          this.#effects.push({ type: "alert", alert: effect.alert });
+          break;
+      }
+    }
+    this.#review(now);
+  }
+
+  /** The mesh's log has grown: takes leave of those who are no members any more. */
+  #review(now: Millis): void {
+    const { mesh, registry } = this.#options;
+    const { seq } = mesh.log.head;
+    if (seq === this.#followed) return;
+    this.#followed = seq;
+    for (const id of [...this.#state.nodes.keys()]) {
+      if (mesh.isMember(id)) continue;
+      this.#follow(registry.execute({ type: "remove", at: this.#wallTime, id }), now);
+    }
+    if (this.#coordinatorIds().join() === this.#coordinators) return;
+    if (this.#flushAt === NEVER) this.#flushAt = Math.max(now, this.#flushedAt + FLUSH_MS);
   }
 
   #greet(connection: Connection, hello: Hello, now: Millis): void {
@@ -225,6 +280,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     if (!isProven) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
     }
+    this.#options.mesh.member(node.id, node.seenAt, this.#wallTime);
     this.#takeRecord(node, hello.record, now);
     const before = this.#presence.get(node.id)?.connection ?? null;
     connection.peer = node.id;
@@ -241,8 +297,17 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       const message = "Cannot keep the connection: the same identity connected again";
       this.#refuse(before, new MeshError("already-running", message), now);
     }
+    this.#saw(node);
     this.#send(connection.id, { type: "netmap", netmap: this.#netmap() });
+    const source = String(connection.id);
+    this.#log({ type: "connected", source, key: node.identity, isCoordinator: false }, now);
     this.#markDirty(node.id, now);
+  }
+
+  /** Keeps when a node was heard of: one that is away for too long expires. */
+  #saw({ id, seenAt }: Node): void {
+    const at = this.#wallTime;
+    if (at - seenAt >= SEEN_STEP_MS) this.#options.registry.execute({ type: "seen", at, id });
   }
 
   /** Verifies a record and keeps it; one that is known already costs nothing. */
@@ -263,9 +328,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
 
   #follow(events: readonly ModelEvent[], now: Millis): void {
     for (const event of events) {
-      if (event.type === "tokens-changed") continue;
       this.#markDirty(event.id, now);
       if (event.type !== "node-left") continue;
+      this.#effects.push({ type: "gone", peers: [event.id] });
       const connection = this.#presence.get(event.id)?.connection ?? null;
       this.#presence.delete(event.id);
       if (connection === null) continue;
@@ -289,6 +354,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   #forget(id: ConnectionId, now: Millis): void {
     const peer = this.#connections.get(id)?.peer;
     this.#connections.delete(id);
+    if (peer) this.#log({ type: "disconnected", source: String(id) }, now);
     const presence = peer && this.#presence.get(peer);
     if (!presence || presence.connection !== id) return;
     presence.connection = null;
@@ -347,12 +413,15 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     }
     const coordinators = this.#coordinatorIds();
     const stunPorts = [...this.#options.stunPorts ?? []];
-    return { version: this.#version, meshId, cidr4, prefix6, coordinators, peers, stunPorts };
+    const { key: logKey } = this.#options.mesh;
+    const version = this.#version;
+    return { version, meshId, cidr4, prefix6, coordinators, peers, stunPorts, logKey };
   }
 
   /** A peer as the others see it; null for one that never published a record. */
   #entryOf(id: PeerId): PeerEntry | null {
-    const record = this.#state.nodes.get(id)?.record;
+    const node = this.#state.nodes.get(id);
+    const record = node?.record;
     if (!record) {
       const farewell = this.#state.departed.get(id);
       if (!farewell) return null;
@@ -366,7 +435,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       ...(presence?.links ? { links: presence.links } : {}),
       online: typeof presence?.connection === "number",
       bootId: presence?.bootId ?? "",
-      lastSeen: presence?.lastSeen ?? 0,
+      lastSeen: presence?.lastSeen ?? node!.seenAt,
     };
   }
 
@@ -376,7 +445,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   }
 
   #coordinatorIds(): PeerId[] {
-    return [...this.#state.nodes.values()].filter((node) => node.isCoordinator).map(({ id }) => id);
+    return [...this.#state.nodes.keys()].filter((id) => this.#options.mesh.isCoordinator(id));
   }
 
   #send(connection: ConnectionId, message: ServerMessage): void {

@@ -9,40 +9,39 @@
  * issued to that identity and that serves once; what it asks for happens only after that.
  * @module
  */
-import { fromBase64Url, fromUtf8, toBase64Url } from "../../core/bytes.ts";
-import { callBytes, type CallMethod, PATHS, registerBytes } from "../../core/control/envelope.ts";
+import { fromBase64Url } from "../../core/bytes.ts";
 import {
-  BareBody,
+  callBytes,
+  type CallMethod,
+  PATHS,
+  registerBytes,
+  tokenProofBytes,
+} from "../../core/control/envelope.ts";
+import {
   type ChallengeReply,
   type ChallengeRequest,
   type Envelope,
   LeaveBody,
+  LogAppendBody,
+  type LogAppendReply,
+  LogReadBody,
+  type LogReadReply,
+  MAX_LOG_REQUEST_BYTES,
   parseJson,
   RegisterBody,
   type RegisterReply,
-  TokenCreateBody,
-  type TokenCreateReply,
-  type TokenListReply,
-  TokenOptions,
 } from "../../core/control/messages.ts";
 import { MeshError } from "../../core/errors.ts";
 import { peerIdOf, verify } from "../../core/identity/keys.ts";
 import { verifyNodeRecord } from "../../core/identity/record.ts";
-import {
-  encodeToken,
-  hashTokenSecret,
-  parseCredential,
-  TOKEN_ID_BYTES,
-  TOKEN_SECRET_BYTES,
-} from "../../core/identity/token.ts";
 import type { PeerId } from "../../core/ids.ts";
 import type { Millis } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { Challenges } from "./challenges.ts";
+import type { Mesh } from "./mesh.ts";
 import type { Registry } from "./registry.ts";
 import type { Node, State } from "./state.ts";
-import { tokenInfo } from "./tokens.ts";
 
 /** When a request came: monotonic for lifetimes of challenges, wall time for everything told. */
 export interface Moment {
@@ -62,9 +61,8 @@ export type Registration = Omit<RegisterReply, "caCertificate" | "certificate">;
 export interface ServiceOptions {
   readonly registry: Registry;
   readonly random: Random;
+  readonly mesh: Mesh;
   readonly version: string;
-  /** What tokens pin, 32 bytes; all zero with a public certificate. */
-  readonly caPin: Uint8Array;
 }
 
 /** The coordinator's answers. */
@@ -87,8 +85,8 @@ export class Service {
 
   /**
    * Admits a node or welcomes it back: same identity, same addresses.
-   * @throws {MeshError} "challenge-invalid", "identity-mismatch", "token-*", "name-*",
-   *   "address-pool-exhausted", "protocol-invalid"
+   * @throws {MeshError} "challenge-invalid", "identity-mismatch", "token-*", "entry-*", "log-*",
+   *   "name-*", "peer-unknown", "address-pool-exhausted", "protocol-invalid"
    */
   register(
     envelope: Envelope,
@@ -96,22 +94,32 @@ export class Service {
   ): Answer<Registration> & { readonly tlsPublicKey: string | null } {
     const body = parseJson(RegisterBody, envelope.body, "registration");
     this.#authenticate(envelope, body, registerBytes(envelope.body), moment);
-    const credential = body.token === undefined ? null : parseCredential(body.token);
-    const token = credential && {
-      id: toBase64Url(credential.id),
-      hash: toBase64Url(hashTokenSecret(credential.secret)),
-    };
+    this.#admit(body, moment);
     const events = this.#options.registry.execute({
       type: "register",
       at: moment.wallTime,
       identity: body.identity,
       name: body.name,
       aliases: body.aliases,
-      token,
     });
     const node = memberOf(this.state, idOf(body.identity));
     const reply = this.#describe(node, moment);
     return { reply, events, tlsPublicKey: body.tlsPublicKey ?? null };
+  }
+
+  /** Lets the mesh's log say whether the sender is a member, with what it brings for that. */
+  #admit(body: RegisterBody, { wallTime }: Moment): void {
+    const { mesh } = this.#options;
+    const id = idOf(body.identity);
+    const { identity, challenge, name, first } = body;
+    if (!mesh.isMember(id) && first) {
+      const bytes = tokenProofBytes(challenge, identity);
+      const proof = { bytes, signature: fromBase64Url(first.signature) };
+      mesh.begin({ identity, user: first.user, name }, proof, wallTime);
+    } else if (!mesh.isMember(id)) {
+      mesh.admit(id, body.entries ?? [], wallTime);
+    }
+    mesh.member(id, this.state.nodes.get(id)?.seenAt ?? 0, wallTime);
   }
 
   /** Takes a node's signed farewell; its name and addresses are free after that. */
@@ -131,71 +139,36 @@ export class Service {
     return { reply: {}, events };
   }
 
-  /** `POST /api/v1/tokens`, for admins. */
-  createTokenFor(envelope: Envelope, moment: Moment): Answer<TokenCreateReply> {
-    const body = parseJson(TokenCreateBody, envelope.body, "request for a token");
-    this.#authenticateCall("POST", PATHS.tokens, envelope, body, moment);
-    const admin = this.#admin(body.identity);
-    const { challenge: _, identity: __, ...options } = body;
-    return this.createToken(options, admin.id, moment);
+  /**
+   * `POST /api/v1/log/read`, for members and the invited.
+   * @throws {MeshError} "peer-unknown", "token-*"
+   */
+  readLog(envelope: Envelope, moment: Moment): LogReadReply {
+    const body = parseJson(LogReadBody, envelope.body, "request for the mesh's log");
+    this.#authenticateCall("POST", PATHS.logRead, envelope, body, moment);
+    const { identity, challenge, from, token } = body;
+    const proof = tokenProofBytes(challenge, identity);
+    return this.#options.mesh.read({ id: idOf(identity), from, token }, proof);
   }
 
-  /** `GET /api/v1/tokens`, for admins. */
-  listTokensFor(envelope: Envelope, moment: Moment): TokenListReply {
-    const body = parseJson(BareBody, envelope.body, "request for the tokens");
-    this.#authenticateCall("GET", PATHS.tokens, envelope, body, moment);
-    this.#admin(body.identity);
-    return this.listTokens(moment);
-  }
-
-  /** `DELETE /api/v1/tokens/:id`, for admins. */
-  revokeTokenFor(
-    id: string,
-    envelope: Envelope,
-    moment: Moment,
-  ): Answer<Record<string, never>> {
-    const body = parseJson(BareBody, envelope.body, "request to revoke a token");
-    this.#authenticateCall("DELETE", `${PATHS.tokens}/${id}`, envelope, body, moment);
-    this.#admin(body.identity);
-    return this.revokeToken(id, moment);
-  }
-
-  /** Makes a token on behalf of `createdBy`, or of this machine's operator (null). */
-  createToken(
-    options: TokenOptions,
-    createdBy: PeerId | null,
-    { wallTime }: Moment,
-  ): Answer<TokenCreateReply> {
-    const { expiresInMs, ...choices } = TokenOptions.parse(options);
-    const { random, registry, caPin } = this.#options;
-    const id = random.bytes(TOKEN_ID_BYTES);
-    const secret = random.bytes(TOKEN_SECRET_BYTES);
-    const idText = toBase64Url(id);
-    const events = registry.execute({
-      type: "create-token",
-      at: wallTime,
-      id: idText,
-      hash: toBase64Url(hashTokenSecret(secret)),
-      ...choices,
-      expiresAt: expiresInMs === undefined ? null : wallTime + expiresInMs,
-      createdBy,
-    });
-    const info = tokenInfo(this.state.tokens.get(idText)!, wallTime);
-    return { reply: { token: encodeToken({ caPin, id, secret }), info }, events };
-  }
-
-  listTokens({ wallTime }: Moment): TokenListReply {
-    return { tokens: [...this.state.tokens.values()].map((token) => tokenInfo(token, wallTime)) };
-  }
-
-  /** @throws {MeshError} "token-invalid" when there is no such token. */
-  revokeToken(id: string, { wallTime }: Moment): Answer<Record<string, never>> {
-    const events = this.#options.registry.execute({ type: "revoke-token", at: wallTime, id });
-    return { reply: {}, events };
+  /**
+   * `POST /api/v1/log`: entries for the mesh's log, from any member. Who may state them is the
+   * log's to say, whoever brings them.
+   * @throws {MeshError} "peer-unknown", "entry-*", "log-*"
+   */
+  appendLog(envelope: Envelope, moment: Moment): LogAppendReply {
+    const what = "entries for the mesh's log";
+    const body = parseJson(LogAppendBody, envelope.body, what, MAX_LOG_REQUEST_BYTES);
+    this.#authenticateCall("POST", PATHS.log, envelope, body, moment);
+    const { mesh } = this.#options;
+    memberOf(this.state, idOf(body.identity));
+    mesh.append(body.entries);
+    return mesh.log.head;
   }
 
   #describe(node: Node, { wallTime }: Moment): Registration {
     const { meshId, cidr4, prefix6 } = this.state;
+    const { mesh } = this.#options;
     return {
       id: node.id,
       name: node.name,
@@ -204,8 +177,8 @@ export class Service {
       meshId,
       cidr4,
       prefix6,
-      isAdmin: node.isAdmin,
-      isCoordinator: node.isCoordinator,
+      isAdmin: mesh.isAdmin(node.identity),
+      isCoordinator: mesh.isCoordinator(node.id),
       recordSeq: node.recordSeq,
       time: wallTime,
       coordinatorVersion: this.#options.version,
@@ -240,30 +213,8 @@ export class Service {
     }
     this.#challenges.spend(body.challenge, now);
   }
-
-  /** @throws {MeshError} "peer-unknown", "forbidden" */
-  #admin(identity: string): Node {
-    const node = memberOf(this.state, idOf(identity));
-    if (node.isAdmin) return node;
-    throw new MeshError("forbidden", `Cannot manage tokens: node "${node.name}" is not an admin`, {
-      hint: "Run this on the node that was first in the mesh",
-    });
-  }
 }
 
 function idOf(identity: string): PeerId {
   return peerIdOf(fromBase64Url(identity));
-}
-
-/** Reads the header of a signed GET, the reverse of `formatAuthorization`. */
-export function parseAuthorization(header: string | undefined): Envelope {
-  const match = /^TunnelMesh ([A-Za-z0-9_-]{1,4096})\.([A-Za-z0-9_-]{86})$/.exec(header ?? "");
-  const invalid = "Cannot read the request: it needs a signed Authorization header";
-  if (!match) throw new MeshError("challenge-invalid", invalid);
-  try {
-    const body = fromUtf8(fromBase64Url(match[1]!));
-    return { body, signature: match[2]! };
-  } catch (cause) {
-    throw new MeshError("challenge-invalid", invalid, { cause });
-  }
 }

@@ -27,6 +27,7 @@ import { type ConnectionId, Dialer } from "./dialer.ts";
 import { controlBytes } from "./envelope.ts";
 import {
   MAX_ENDPOINTS,
+  MAX_NODE_LOG_LENGTH,
   type Netmap,
   type NodeLinks,
   type NodeMessage,
@@ -68,6 +69,10 @@ export type ControlEvent =
   }
   | { readonly type: "set-record"; readonly record: SignedRecord }
   | { readonly type: "set-urls"; readonly urls: readonly string[] }
+  /** Says something about the mesh's log, where a coordinator is connected. */
+  | { readonly type: "send-log"; readonly text: string }
+  /** The mesh's log, or time, has changed who is a member. */
+  | { readonly type: "review" }
   /** Tells that a handshake with `peer` begins, so that the peer punches its NAT too. */
   | { readonly type: "call"; readonly peer: PeerId }
   /** The machine woke up or changed networks: drop what there is and connect at once. */
@@ -81,6 +86,10 @@ export type ControlEffect =
   | { readonly type: "close"; readonly connection: ConnectionId }
   | { readonly type: "netmap-changed"; readonly changes: NetmapChanges; readonly full: boolean }
   | { readonly type: "called"; readonly peer: PeerId; readonly endpoints: readonly Endpoint[] }
+  /** A coordinator is there to talk about the mesh's log; `key` is what it signs heads with. */
+  | { readonly type: "log-open"; readonly key: string }
+  | { readonly type: "log-message"; readonly text: string }
+  | { readonly type: "log-closed" }
   | { readonly type: "state"; readonly state: ControlState; readonly error: string | null }
   /** A coordinator refused the hello or ended the connection, e.g. with "peer-unknown". */
   | { readonly type: "refused"; readonly code: ErrorCode; readonly message: string }
@@ -92,6 +101,8 @@ export interface ControlClientOptions {
   /** `wss://host:port/api/v1/control`, tried in order. */
   readonly urls: readonly string[];
   readonly facts: MeshFacts;
+  /** Whether the mesh's log has an identity as a member. */
+  readonly isMember: (id: PeerId) => boolean;
   /** The node's own record, `facts.meshId` inside. */
   readonly record: SignedRecord;
   readonly endpoints?: readonly Endpoint[];
@@ -156,9 +167,10 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     this.#udpPort = options.udpPort ?? 0;
     this.#links = options.links ?? { relays: false, sshPort: 0 };
     this.#told = this.#news();
-    const { facts, pins, verifier } = options;
+    const { facts, isMember, pins, verifier } = options;
     const roster = new Roster({
       ...facts,
+      isMember,
       ...(pins ? { pins } : {}),
       ...(verifier ? { verifier } : {}),
     });
@@ -216,6 +228,14 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
       case "call":
         if (this.#live?.isReady) this.#send({ type: "call", peer: event.peer }, effects);
         return;
+      case "send-log":
+        // Escaped once more it may be twice as long; a longer message would end the connection.
+        if (this.#live?.isReady && event.text.length <= MAX_NODE_LOG_LENGTH) {
+          this.#send({ type: "log", text: event.text }, effects);
+        }
+        return;
+      case "review":
+        return this.#report(this.view.review(), false, effects);
       case "reconnect":
         return this.#restart(now, effects);
     }
@@ -283,6 +303,9 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
         if (!live.isReady || !this.view.peers.has(message.peer)) return;
         effects.push({ type: "called", peer: message.peer, endpoints: message.endpoints });
         return;
+      case "log":
+        if (live.isReady) effects.push({ type: "log-message", text: message.text });
+        return;
     }
   }
 
@@ -311,6 +334,7 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     if (isFirst) {
       this.#sendPing(now, effects);
       this.#enter("connected", null, now, effects);
+      if (netmap.logKey) effects.push({ type: "log-open", key: netmap.logKey });
     }
     this.#report(changes, true, effects);
     this.#tellNews(effects);
@@ -393,6 +417,7 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
   #enter(state: ControlState, error: string | null, now: Millis, effects: ControlEffect[]): void {
     this.#lastError = error;
     if (state === this.#state) return;
+    if (this.#state === "connected") effects.push({ type: "log-closed" });
     this.#state = state;
     this.#since = now;
     effects.push({ type: "state", state, error });

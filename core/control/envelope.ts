@@ -17,13 +17,14 @@ export const PATHS = {
   challenge: "/api/v1/challenge",
   register: "/api/v1/register",
   nodes: "/api/v1/nodes",
-  tokens: "/api/v1/tokens",
+  log: "/api/v1/log",
+  logRead: "/api/v1/log/read",
   control: "/api/v1/control",
   relay: "/api/v1/relay",
 } as const;
 
 /** HTTP methods of signed calls. */
-export type CallMethod = "GET" | "POST" | "DELETE";
+export type CallMethod = "POST" | "DELETE";
 
 /** What the signature of a registration covers. */
 export function registerBytes(body: string): Uint8Array {
@@ -33,6 +34,11 @@ export function registerBytes(body: string): Uint8Array {
 /** What the signature of any other signed call covers; `path` has no query. */
 export function callBytes(method: CallMethod, path: string, body: string): Uint8Array {
   return utf8(`tunnelmesh-call-v1\0${method} ${path}\0${body}`);
+}
+
+/** What a join token's key signs to show that its secret is known. */
+export function tokenProofBytes(challenge: string, identity: string): Uint8Array {
+  return utf8(`tunnelmesh-token-v1\0${challenge}\0${identity}`);
 }
 
 /** What the signature in a hello covers. */
@@ -59,12 +65,4 @@ export function signCall(
   const text = JSON.stringify(call.body);
   const signature = sign(identity, callBytes(call.method, call.path, text));
   return { body: text, signature: toBase64Url(signature) };
-}
-
-/**
- * A signed GET carries its envelope in this header's value, since it has no body:
- * `TunnelMesh <base64url of the body>.<signature>`.
- */
-export function formatAuthorization(envelope: Envelope): string {
-  return `TunnelMesh ${toBase64Url(utf8(envelope.body))}.${envelope.signature}`;
 }

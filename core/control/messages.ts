@@ -21,10 +21,16 @@ export const MAX_ENDPOINTS = 16;
 export const MAX_ALIASES = 16;
 /** Longest message from a node, in UTF-16 units: a hello with a record of the largest size. */
 export const MAX_NODE_MESSAGE_LENGTH = 65_536;
+/** Longest text about the mesh's log in such a message, which doubles when it is escaped. */
+export const MAX_NODE_LOG_LENGTH = MAX_NODE_MESSAGE_LENGTH / 2 - 256;
 /** Longest message from a coordinator, in UTF-16 units: a netmap of {@link MAX_PEERS} peers. */
 export const MAX_SERVER_MESSAGE_LENGTH = 16 * 1024 * 1024;
 /** Longest HTTP request body in bytes. */
 export const MAX_REQUEST_BYTES = 65_536;
+/** The same for entries of the mesh's log: a policy of the largest size, escaped twice. */
+export const MAX_LOG_REQUEST_BYTES = 4 * 1024 * 1024;
+/** Most entries of the mesh's log in one answer. */
+export const MAX_LOG_ENTRIES = 256;
 
 /** Wall-clock time, milliseconds since 1970. */
 export const WallTime = z.number().nonnegative().max(8.64e15);
@@ -118,8 +124,13 @@ const signed = { challenge: ShortBase64Url, identity: IdentityText };
 export const RegisterBody = z.strictObject({
   ...signed,
   name: PeerName,
-  /** `id.secret` of a join token; needed by an identity that the mesh does not know. */
-  token: z.string().max(64).optional(),
+  /**
+   * What makes a stranger a member: its admission, signed with a join token's key, and, where the
+   * token invited a new user, that user's change of key. The mesh's log judges them.
+   */
+  entries: z.array(z.unknown()).max(2).optional(),
+  /** In place of entries for the first node of a mesh, whose user becomes its admin. */
+  first: z.strictObject({ signature: SignatureText, user: z.string().max(63) }).optional(),
   aliases: z.array(Alias).max(MAX_ALIASES),
   version: Version,
   /** base64 of a P-256 public key (SubjectPublicKeyInfo DER) that wants a certificate. */
@@ -155,52 +166,38 @@ export type RegisterReply = z.infer<typeof RegisterReply>;
 export const LeaveBody = z.strictObject({ ...signed, record: SignedRecord });
 export type LeaveBody = z.infer<typeof LeaveBody>;
 
-/** Public name of a token: base64url of 8 bytes. */
-export const TokenId = z.string().regex(/^[A-Za-z0-9_-]{11}$/, "must be a token id");
-export type TokenId = z.infer<typeof TokenId>;
-
-/** What the creator of a token chooses. */
-export const TokenOptions = z.strictObject({
-  /** Whether it admits any number of nodes, or one. */
-  reusable: z.boolean().default(false),
-  /** Life from creation; absent means that it does not expire. */
-  expiresInMs: z.int().positive().max(10 * 365 * 86_400_000).optional(),
-  /** Whether who joins with it is a coordinator of the mesh. */
-  coordinator: z.boolean().default(false),
-  note: z.string().max(200).default(""),
+/** Signed body of `POST /api/v1/log/read`: entries of the mesh's log, for members and the invited. */
+export const LogReadBody = z.strictObject({
+  ...signed,
+  from: z.int().nonnegative(),
+  /** Which join token invited the sender, with its key's signature of `tokenProofBytes`. */
+  token: z.strictObject({ id: z.string().max(64), signature: SignatureText }).optional(),
 });
-export type TokenOptions = z.input<typeof TokenOptions>;
+export type LogReadBody = z.infer<typeof LogReadBody>;
 
-/** Signed body of `POST /api/v1/tokens`. */
-export const TokenCreateBody = TokenOptions.extend(signed);
-export type TokenCreateBody = z.input<typeof TokenCreateBody>;
-
-/** Signed body of `GET /api/v1/tokens` and `DELETE /api/v1/tokens/:id`. */
-export const BareBody = z.strictObject(signed);
-export type BareBody = z.infer<typeof BareBody>;
-
-/** A token as an admin sees it; its secret is shown once, at creation. */
-export const TokenInfo = z.strictObject({
-  id: TokenId,
-  state: z.enum(["valid", "used", "expired", "revoked"]),
-  reusable: z.boolean(),
-  coordinator: z.boolean(),
-  note: z.string().max(200),
-  createdAt: WallTime,
-  createdBy: PeerId.nullable(),
-  expiresAt: WallTime.nullable(),
-  revokedAt: WallTime.nullable(),
-  uses: z.int().nonnegative(),
+export const LogReadReply = z.strictObject({
+  entries: z.array(z.unknown()).max(MAX_LOG_ENTRIES),
+  /** The newest entry that there is. */
+  head: z.int().nonnegative(),
 });
-export type TokenInfo = z.infer<typeof TokenInfo>;
+export type LogReadReply = z.infer<typeof LogReadReply>;
 
-/** `POST /api/v1/tokens`: `token` is the whole text that a joining node needs. */
-export const TokenCreateReply = z.strictObject({ token: z.string().max(256), info: TokenInfo });
-export type TokenCreateReply = z.infer<typeof TokenCreateReply>;
+/** Signed body of `POST /api/v1/log`: entries that follow, of anyone who may state them. */
+export const LogAppendBody = z.strictObject({
+  ...signed,
+  entries: z.array(z.unknown()).min(1).max(MAX_LOG_ENTRIES),
+});
+export type LogAppendBody = z.infer<typeof LogAppendBody>;
 
-/** `GET /api/v1/tokens`. */
-export const TokenListReply = z.strictObject({ tokens: z.array(TokenInfo).max(10_000) });
-export type TokenListReply = z.infer<typeof TokenListReply>;
+/** The mesh's log ends here. */
+export const LogAppendReply = z.strictObject({
+  seq: z.int().nonnegative(),
+  hash: z.string().length(64),
+});
+export type LogAppendReply = z.infer<typeof LogAppendReply>;
+
+/** A signed request with entries. */
+export const LogEnvelope = Envelope.extend({ body: z.string().max(MAX_LOG_REQUEST_BYTES / 2) });
 
 /** One peer as the coordinator passes it on; only `record` is vouched for, by the peer itself. */
 export const PeerEntry = z.strictObject({
@@ -225,6 +222,8 @@ export const Netmap = z.strictObject({
   peers: z.array(PeerEntry).max(2 * MAX_PEERS),
   /** UDP ports where the coordinator tells nodes how they are seen (STUN). */
   stunPorts: z.array(z.int().min(1).max(65_535)).max(4).optional(),
+  /** The key that the coordinator signs heads of the mesh's log with; absent in one from the disk. */
+  logKey: IdentityText.optional(),
 });
 export type Netmap = z.infer<typeof Netmap>;
 
@@ -250,6 +249,8 @@ export const ServerMessage = z.discriminatedUnion("type", [
     message: z.string().max(1024),
   }),
   z.strictObject({ type: z.literal("call"), peer: PeerId, endpoints: Endpoints }),
+  /** A message about the mesh's log (`core/state/sync.ts`), as text. */
+  z.strictObject({ type: z.literal("log"), text: z.string() }),
 ]);
 export type ServerMessage = z.infer<typeof ServerMessage>;
 
@@ -274,6 +275,7 @@ export const NodeMessage = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("record"), record: SignedRecord }),
   z.strictObject({ type: z.literal("ping"), id: z.int().nonnegative() }),
   z.strictObject({ type: z.literal("call"), peer: PeerId }),
+  z.strictObject({ type: z.literal("log"), text: z.string() }),
 ]);
 export type NodeMessage = z.infer<typeof NodeMessage>;
 export type Hello = Extract<NodeMessage, { type: "hello" }>;

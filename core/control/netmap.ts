@@ -7,7 +7,8 @@
  *
  * A full netmap that lacks a known peer does not remove it: absence is not a statement, and a
  * coordinator that lost its data must not take the mesh with it. Only a signed `left` record or an
- * explicit removal in a delta does.
+ * explicit removal in a delta does, and the mesh's log when it says that a member is none any more
+ * ({@link NetmapView.review}). Whom the log does not know yet waits aside until it does.
  * @module
  */
 import { MeshError } from "../errors.ts";
@@ -60,6 +61,8 @@ export class NetmapView {
   readonly facts: MeshFacts;
   readonly #roster: Roster;
   readonly #peers = new Map<PeerId, MeshPeer>();
+  /** What was told of those whom the log does not know. */
+  readonly #strangers = new Map<PeerId, PeerEntry>();
   #coordinators: readonly PeerId[] = [];
   #stunPorts: readonly number[] = [];
   #version = 0;
@@ -146,8 +149,23 @@ export class NetmapView {
     this.#version = delta.version;
     const areCoordinatorsOther = this.#setCoordinators(delta.coordinators ?? this.#coordinators);
     const removed = delta.remove.filter((id) => this.#peers.delete(id));
+    for (const id of delta.remove) this.#strangers.delete(id);
     const changes = this.#upsert(delta.upsert);
     return { ...changes, removed: [...removed, ...changes.removed], areCoordinatorsOther };
+  }
+
+  /** The mesh's log has grown: who is a member now, and who is none any more? */
+  review(): NetmapChanges {
+    const gone = [...this.#peers.keys()].filter((id) => !this.#roster.isMember(id));
+    for (const id of gone) {
+      this.#peers.delete(id);
+      this.#roster.release(id);
+    }
+    const entries = [...this.#strangers.values()];
+    this.#strangers.clear();
+    const changes = this.#upsert(entries);
+    const removed = [...gone, ...changes.removed];
+    return { ...changes, removed, refused: [], areCoordinatorsOther: false };
   }
 
   #setCoordinators(ids: readonly PeerId[]): boolean {
@@ -176,6 +194,7 @@ export class NetmapView {
         }
         const { record } = verdict;
         told.push(record.id);
+        this.#strangers.delete(record.id);
         if (record.left) {
           if (this.#peers.delete(record.id)) removed.push(record.id);
           upserted.delete(record.id);
@@ -188,6 +207,9 @@ export class NetmapView {
       pending = [...failed.keys()];
     }
     for (const [entry, refusal] of refused) {
+      if (refusal.reason === "not-member" && this.#strangers.size < MAX_PEERS) {
+        this.#strangers.set(refusal.id!, entry);
+      }
       const known = refusal.id === null ? undefined : this.#peers.get(refusal.id);
       if (!known) continue;
       told.push(known.id);

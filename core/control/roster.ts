@@ -9,7 +9,8 @@
  * signed a record that gives it up (another name, or `left`). What was seen is kept as pins, on
  * disk across restarts.
  *
- * Not decided here: whether an identity is a member at all. That is the coordinator's word.
+ * Whether an identity is a member at all is the mesh's log to say (`core/state`), asked through
+ * {@link RosterOptions.isMember}.
  * @module
  */
 import { sha256 } from "@noble/hashes/sha2.js";
@@ -44,6 +45,7 @@ export const Pins = z.array(Pin).max(MAX_PINS);
 /** Why a record was refused. */
 export type RefusalReason =
   | "signature"
+  | "not-member"
   | "other-mesh"
   | "addresses"
   | "name-reserved"
@@ -98,6 +100,8 @@ export interface RosterOptions {
   readonly meshId: string;
   readonly cidr4: string;
   readonly prefix6: string;
+  /** Whether the mesh's log, as far as it is known here, has this identity as a member. */
+  readonly isMember: (id: PeerId) => boolean;
   /** What earlier runs saw. */
   readonly pins?: readonly Pin[];
   readonly verifier?: RecordVerifier;
@@ -153,11 +157,28 @@ export class Roster {
     return { ok: true, record };
   }
 
+  /** Takes what an identity that is no member any more holds from it, for others to have. */
+  release(id: PeerId): void {
+    const pin = this.#pins.get(id);
+    if (!pin || pin.left) return;
+    this.#release(id);
+    this.#pins.set(id, { ...pin, left: true });
+    this.#revision++;
+  }
+
+  /** Whether the identity is a member, as far as is known. */
+  isMember(id: PeerId): boolean {
+    return this.#options.isMember(id);
+  }
+
   #objection(record: NodeRecord, held: Pin | undefined): Refusal | null {
     const { id } = record;
     const because = (reason: RefusalReason, detail: string) => ({ reason, id, detail });
     if (record.meshId !== this.#options.meshId) {
       return because("other-mesh", `it is for mesh ${record.meshId}`);
+    }
+    if (!record.left && !this.#options.isMember(id)) {
+      return because("not-member", "no entry of the mesh's log admits it");
     }
     if (held && record.seq < held.seq) {
       return because("rollback", `sequence ${record.seq} is older than ${held.seq}`);

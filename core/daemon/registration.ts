@@ -6,15 +6,24 @@
 import { toBase64, toBase64Url } from "../bytes.ts";
 import {
   type CallMethod,
-  formatAuthorization,
   PATHS,
   signCall,
   signRegistration,
+  tokenProofBytes,
 } from "../control/envelope.ts";
-import { ChallengeReply, parseJson, Problem, RegisterReply } from "../control/messages.ts";
+import {
+  ChallengeReply,
+  LogReadReply,
+  parseJson,
+  Problem,
+  type RegisterBody,
+  RegisterReply,
+} from "../control/messages.ts";
 import { type ErrorCode, ERRORS, MeshError } from "../errors.ts";
-import type { Identity } from "../identity/keys.ts";
-import { formatCredential, type JoinToken, pinsCa } from "../identity/token.ts";
+import { type Identity, sign } from "../identity/keys.ts";
+import { type JoinToken, pinsCa, tokenIdOf } from "../identity/token.ts";
+import { admissionEntry, admissionKey, claimEntry, invitedUser } from "../state/admission.ts";
+import { MeshLog } from "../state/log.ts";
 import type { Membership } from "./membership.ts";
 import type { StateDir } from "./state_dir.ts";
 import { fetchPinnedCa, type HttpAnswer, request, tlsOptions } from "./tls_pin.ts";
@@ -26,6 +35,10 @@ export interface RegisterOptions {
   readonly identity: Identity;
   /** Needed by an identity that the mesh does not know. */
   readonly token: JoinToken | null;
+  /** What the user is called, should this be the first node of the mesh. */
+  readonly userName: string;
+  /** Wall time in milliseconds. */
+  readonly wallTime: () => number;
   /** PEM that is trusted without a token; null for the system's roots. */
   readonly caCertificate: string | null;
   readonly name: string;
@@ -42,6 +55,23 @@ export interface Registration {
   readonly caCertificate: string | null;
   readonly url: string;
 }
+
+/** A coordinator and what it is checked against. */
+interface CoordinatorAddress {
+  readonly url: string;
+  readonly caCertificate: string | null;
+}
+
+/** A call to be signed. */
+export interface SignedCall {
+  readonly method: CallMethod;
+  readonly path: string;
+  readonly body: object;
+}
+
+/** How often a registration is tried when entries of others come between. */
+const MAX_ATTEMPTS = 8;
+const LATE: readonly ErrorCode[] = ["log-fork", "log-gap", "log-rollback"];
 
 /**
  * Registers with the first coordinator that answers.
@@ -71,11 +101,35 @@ async function atFirstReachable<T>(
 }
 
 async function registerAt(url: string, options: RegisterOptions): Promise<Registration> {
-  const { identity, token, name, aliases, version, state } = options;
+  const { token, state } = options;
   const caCertificate = token && pinsCa(token)
     ? await fetchPinnedCa(url, token.caPin)
     : options.caCertificate;
+  const coordinator = { url, caCertificate };
   const key = await tlsKey(state);
+  for (let attempt = 1;; attempt++) {
+    try {
+      const reply = await ask(coordinator, options, key.publicKey);
+      await state.writeText("tls/ca.pem", reply.caCertificate);
+      if (reply.certificate) await state.writeText("tls/cert.pem", reply.certificate);
+      return { reply, caCertificate, url };
+    } catch (error) {
+      // Another machine's entry came first: what follows it has to be signed anew.
+      const isLate = error instanceof MeshError && LATE.includes(error.code);
+      if (!isLate || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** One request to be registered, with what the mesh's log needs of a stranger. */
+async function ask(
+  coordinator: CoordinatorAddress,
+  options: RegisterOptions,
+  tlsPublicKey: string,
+): Promise<RegisterReply> {
+  const { url, caCertificate } = coordinator;
+  const { identity, token, name, aliases, version } = options;
+  const log = token && await readInvitation(coordinator, identity, token);
   const challenge = await challengeFor(url, identity, caCertificate);
   const envelope = signRegistration(identity, {
     challenge,
@@ -83,18 +137,79 @@ async function registerAt(url: string, options: RegisterOptions): Promise<Regist
     name,
     aliases,
     version,
-    tlsPublicKey: key.publicKey,
+    tlsPublicKey,
     time: Date.now(),
-    ...(token ? { token: formatCredential(token) } : {}),
+    ...(token && log ? admissionOf(log, token, options, challenge) : {}),
   });
   const answer = await post(url + PATHS.register, JSON.stringify(envelope), caCertificate);
   const reply = parseJson(RegisterReply, answer.body, "answer to the registration");
   if (reply.id !== identity.peerId) {
     throw new MeshError("identity-mismatch", `Cannot join: the coordinator answered ${reply.id}`);
   }
-  await state.writeText("tls/ca.pem", reply.caCertificate);
-  if (reply.certificate) await state.writeText("tls/cert.pem", reply.certificate);
-  return { reply, caCertificate, url };
+  return reply;
+}
+
+/** What a registration says so that the mesh's log takes the node in; nothing for a member. */
+function admissionOf(
+  log: MeshLog,
+  { secret }: JoinToken,
+  { identity, userName, wallTime }: RegisterOptions,
+  challenge: string,
+): Pick<RegisterBody, "entries" | "first"> {
+  if (log.state.nodes.has(identity.peerId)) return {};
+  const own = toBase64Url(identity.publicKey);
+  const key = admissionKey(secret);
+  if (log.head.seq === 0) {
+    const signature = toBase64Url(sign(key, tokenProofBytes(challenge, own)));
+    return { first: { signature, user: userName } };
+  }
+  const at = Math.floor(wallTime());
+  const admission = admissionEntry(log, tokenIdOf(secret), key, own, at);
+  if (!invitedUser(log.state, secret)) return { entries: [admission] };
+  log.append(admission);
+  return { entries: [admission, claimEntry(log, secret, identity, at)] };
+}
+
+/**
+ * The mesh's log as the invited may read it. That it is the log of the mesh that the token is for
+ * is checked here: a coordinator cannot show another one.
+ */
+async function readInvitation(
+  coordinator: CoordinatorAddress,
+  identity: Identity,
+  token: JoinToken,
+): Promise<MeshLog> {
+  const key = admissionKey(token.secret);
+  const read = async (from: number) => {
+    const challenge = await challengeFor(coordinator.url, identity, coordinator.caCertificate);
+    const own = toBase64Url(identity.publicKey);
+    const signature = toBase64Url(sign(key, tokenProofBytes(challenge, own)));
+    const proof = { id: tokenIdOf(token.secret), signature };
+    const body = { challenge, identity: own, from, token: proof };
+    return await callWith(coordinator, identity, { method: "POST", path: PATHS.logRead, body });
+  };
+  return await readLog(null, token.meshId, read);
+}
+
+/**
+ * Reads a mesh's log to its end.
+ * @param log What is known of it; null for nothing.
+ * @param read Asks for the entries from a number on.
+ * @throws {MeshError} why an entry is refused; "entry-foreign" when it is another mesh's.
+ */
+export async function readLog(
+  log: MeshLog | null,
+  meshId: string,
+  read: (from: number) => Promise<unknown>,
+): Promise<MeshLog> {
+  for (;;) {
+    const { entries, head } = LogReadReply.parse(await read(log === null ? 0 : log.head.seq + 1));
+    const [first, ...rest] = entries;
+    const known = log;
+    if (log === null) log = MeshLog.begin(first, meshId);
+    for (const entry of known ? entries : rest) log.append(entry);
+    if (log.head.seq >= head || entries.length === 0) return log;
+  }
 }
 
 /**
@@ -105,7 +220,7 @@ async function registerAt(url: string, options: RegisterOptions): Promise<Regist
 export async function callCoordinator(
   membership: Membership,
   identity: Identity,
-  call: { readonly method: CallMethod; readonly path: string; readonly body: object },
+  call: SignedCall,
 ): Promise<unknown> {
   return await atFirstReachable(membership.urls, (url) => callAt(url, membership, identity, call));
 }
@@ -114,18 +229,23 @@ async function callAt(
   url: string,
   { caCertificate }: Membership,
   identity: Identity,
-  call: { readonly method: CallMethod; readonly path: string; readonly body: object },
+  call: SignedCall,
 ): Promise<unknown> {
   const challenge = await challengeFor(url, identity, caCertificate);
   const body = { ...call.body, challenge, identity: toBase64Url(identity.publicKey) };
-  const envelope = signCall(identity, { ...call, body });
-  const isBodiless = call.method === "GET";
+  return await callWith({ url, caCertificate }, identity, { ...call, body });
+}
+
+/** Makes a call whose body has its challenge. */
+async function callWith(
+  { url, caCertificate }: CoordinatorAddress,
+  identity: Identity,
+  call: SignedCall,
+): Promise<unknown> {
   const answer = await request(url + call.path, {
     method: call.method,
-    headers: isBodiless
-      ? { authorization: formatAuthorization(envelope) }
-      : { "content-type": "application/json" },
-    ...(isBodiless ? {} : { body: JSON.stringify(envelope) }),
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(signCall(identity, call)),
     tls: tlsOptions(caCertificate),
   });
   return JSON.parse(checked(url, answer).body || "{}");

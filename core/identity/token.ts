@@ -2,12 +2,13 @@
  * What admits a new node: the join token, a line of text to paste.
  *
  * It carries three things: the pin of the mesh's certificate authority (so that the first request
- * already goes to the right coordinator), the token's public id, and its secret. The coordinator
- * keeps only the secret's hash.
+ * already goes to the right coordinator), the mesh's id (so that a coordinator cannot show the log
+ * of another mesh), and a secret. The mesh's log holds the public half of the key that the secret
+ * is the seed of (`core/state/admission.ts`); the secret itself is kept nowhere.
  * @module
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concatBytes, fromBase64Url, toBase64Url } from "../bytes.ts";
+import { concatBytes, fromBase64Url, fromHex, toBase64Url, toHex, utf8 } from "../bytes.ts";
 import { MeshError } from "../errors.ts";
 
 /** What a join token says. */
@@ -17,24 +18,23 @@ export interface JoinToken {
    * certificate, checked against the system's roots ({@link pinsCa} is false).
    */
   readonly caPin: Uint8Array;
-  /** Public name of the token, 8 bytes. */
-  readonly id: Uint8Array;
+  /** 32 hex digits. */
+  readonly meshId: string;
   /** 16 bytes; whoever knows them may join. */
   readonly secret: Uint8Array;
 }
 
-/** The part of a token that a registration carries. */
-export type TokenCredential = Pick<JoinToken, "id" | "secret">;
-
 /** First characters of every token, with the format's version. */
-export const TOKEN_PREFIX = "tm1_";
+export const TOKEN_PREFIX = "tm2_";
 export const TOKEN_PIN_BYTES = 32;
-export const TOKEN_ID_BYTES = 8;
 export const TOKEN_SECRET_BYTES = 16;
+const MESH_ID_BYTES = 16;
+/** Of the public name of a token. */
+const TOKEN_ID_BYTES = 8;
 
-const BODY_BYTES = TOKEN_PIN_BYTES + TOKEN_ID_BYTES + TOKEN_SECRET_BYTES;
+const BODY_BYTES = TOKEN_PIN_BYTES + MESH_ID_BYTES + TOKEN_SECRET_BYTES;
 const BODY_LENGTH = Math.ceil(BODY_BYTES * 4 / 3);
-const AGAIN = "Copy the whole token from the coordinator; it starts with tm1_ and has " +
+const AGAIN = `Copy the whole token from where it was made; it starts with ${TOKEN_PREFIX} and has ` +
   `${TOKEN_PREFIX.length + BODY_LENGTH} characters`;
 
 /**
@@ -42,10 +42,11 @@ const AGAIN = "Copy the whole token from the coordinator; it starts with tm1_ an
  * @throws {RangeError} when a part has the wrong length.
  */
 export function encodeToken(token: JoinToken): string {
+  const meshId = fromHex(token.meshId);
   expectLength("pin", token.caPin, TOKEN_PIN_BYTES);
-  expectLength("id", token.id, TOKEN_ID_BYTES);
+  expectLength("mesh id", meshId, MESH_ID_BYTES);
   expectLength("secret", token.secret, TOKEN_SECRET_BYTES);
-  return TOKEN_PREFIX + toBase64Url(concatBytes(token.caPin, token.id, token.secret));
+  return TOKEN_PREFIX + toBase64Url(concatBytes(token.caPin, meshId, token.secret));
 }
 
 /**
@@ -77,8 +78,8 @@ export function decodeToken(text: string): JoinToken {
   if (!bytes) throw invalid("it is damaged");
   return {
     caPin: bytes.slice(0, TOKEN_PIN_BYTES),
-    id: bytes.slice(TOKEN_PIN_BYTES, TOKEN_PIN_BYTES + TOKEN_ID_BYTES),
-    secret: bytes.slice(TOKEN_PIN_BYTES + TOKEN_ID_BYTES),
+    meshId: toHex(bytes.subarray(TOKEN_PIN_BYTES, TOKEN_PIN_BYTES + MESH_ID_BYTES)),
+    secret: bytes.slice(TOKEN_PIN_BYTES + MESH_ID_BYTES),
   };
 }
 
@@ -87,27 +88,10 @@ export function pinsCa(token: Pick<JoinToken, "caPin">): boolean {
   return token.caPin.some((byte) => byte !== 0);
 }
 
-/** What a registration sends of a token: `id.secret`, base64url each. */
-export function formatCredential(credential: TokenCredential): string {
-  return `${toBase64Url(credential.id)}.${toBase64Url(credential.secret)}`;
-}
-
-/**
- * Reads {@link formatCredential}'s text.
- * @throws {MeshError} "token-invalid"
- */
-export function parseCredential(text: string): TokenCredential {
-  const [idText, secretText, ...rest] = text.split(".");
-  const id = decodeCanonical(idText ?? "");
-  const secret = decodeCanonical(secretText ?? "");
-  const isWhole = id?.length === TOKEN_ID_BYTES && secret?.length === TOKEN_SECRET_BYTES;
-  if (!id || !secret || !isWhole || rest.length > 0) throw invalid("it is damaged");
-  return { id, secret };
-}
-
-/** What the coordinator stores of a secret: its SHA-256, enough since the secret is 128 random bits. */
-export function hashTokenSecret(secret: Uint8Array): Uint8Array {
-  return sha256(secret);
+/** The public name of a token, which follows from its secret: base64url of 8 bytes. */
+export function tokenIdOf(secret: Uint8Array): string {
+  const digest = sha256(concatBytes(utf8("tunnelmesh-token-id-v1\0"), secret));
+  return toBase64Url(digest.subarray(0, TOKEN_ID_BYTES));
 }
 
 /** Bytes of unpadded base64url, or null when another text would mean the same bytes. */

@@ -34,7 +34,7 @@ import { userOfKey } from "./state.ts";
 
 /** Entries in one answer, at most. */
 export const MAX_ENTRIES = 256;
-/** An answer ends after the entry that exceeds this, in UTF-16 units. */
+/** An answer ends before it exceeds this, in UTF-16 units, unless one entry alone does. */
 const ANSWER_LENGTH = 1_048_576;
 /** An answer with the largest entry at its end, escaped and with its signature. */
 const MAX_MESSAGE_LENGTH = 2 * (ANSWER_LENGTH + 2 * MAX_ENTRY_LENGTH);
@@ -94,6 +94,8 @@ export interface SyncOptions {
   readonly log: MeshLog;
   /** Signs a head with this node's identity and wall time (`signHead`). */
   readonly sign: (head: Head) => SignedRecord;
+  /** Longest message that can be sent, in UTF-16 units; nothing longer is. */
+  readonly maxLength?: number;
 }
 
 interface Source {
@@ -111,6 +113,7 @@ interface Source {
 export class LogSync implements Machine<SyncEvent, SyncEffect> {
   readonly #log: MeshLog;
   readonly #sign: (head: Head) => SignedRecord;
+  readonly #maxLength: number;
   readonly #sources = new Map<SourceId, Source>();
   /** By signer, newest last. */
   readonly #heads = new Map<string, VerifiedHead[]>();
@@ -120,6 +123,7 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
   constructor(options: SyncOptions) {
     this.#log = options.log;
     this.#sign = options.sign;
+    this.#maxLength = options.maxLength ?? MAX_MESSAGE_LENGTH;
   }
 
   get deadline(): Millis {
@@ -264,9 +268,10 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     let length = 0;
     // Older ones than this log holds are not to be had here, and later ones would not follow.
     const held = from < this.#log.first ? [] : this.#log.since(from, MAX_ENTRIES);
+    const limit = Math.min(ANSWER_LENGTH, this.#maxLength / 2);
     for (const { signed } of held) {
-      if (length > ANSWER_LENGTH) break;
       length += signed.payload.length;
+      if (length > limit && entries.length > 0) break;
       entries.push(signed);
     }
     return { type: "entries", entries };
