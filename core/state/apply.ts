@@ -12,22 +12,12 @@ import { MAX_PEERS } from "../control/messages.ts";
 import { MeshError } from "../errors.ts";
 import { peerIdOf } from "../identity/keys.ts";
 import type { PeerId } from "../ids.ts";
-import { type Body, type BodyOf, policyHash, type Subject, type UserId } from "./bodies.ts";
+import { type Body, type BodyOf, policyHash, type UserId } from "./bodies.ts";
 import { type Entry, meshIdOf, type VerifiedEntry } from "./entry.ts";
 import type { Actor } from "./permit.ts";
-import {
-  admins,
-  BUILT_IN_BINDING,
-  BUILT_IN_GROUPS,
-  BUILT_IN_ROLES,
-  hashState,
-  type MemberNode,
-  type MeshState,
-  roleOf,
-  type User,
-} from "./state.ts";
+import { admins, hashState, type MemberNode, type MeshState, type User } from "./state.ts";
 
-/** Most of each: users, groups, roles, bindings, authorities. */
+/** Most of each: users, authorities. */
 export const MAX_NAMED = 4096;
 /** Most machines that are remembered as revoked. */
 export const MAX_REVOKED = 65_536;
@@ -42,9 +32,6 @@ export function begin(genesis: VerifiedEntry): MeshState {
     meshId: meshIdOf(genesis),
     users: new Map([[id, user]]),
     nodes: new Map(),
-    groups: new Map(),
-    roles: new Map(),
-    bindings: new Map(),
     authorities: new Map(),
     revoked: new Map(),
     retiredKeys: new Map(),
@@ -93,49 +80,6 @@ export function apply(state: MeshState, entry: Entry, actor: Actor): MeshState {
         "snapshot-invalid",
         `Cannot accept snapshot ${entry.seq}: the state before it has another hash`,
       );
-    default:
-      return applyRights(state, body);
-  }
-}
-
-type RightsBody = BodyOf<
-  "group-set" | "group-delete" | "role-set" | "role-delete" | "binding-set" | "binding-delete"
->;
-
-/** Groups, roles and bindings. */
-function applyRights(state: MeshState, body: RightsBody): MeshState {
-  switch (body.type) {
-    case "group-set": {
-      expectFree(body, body.group, BUILT_IN_GROUPS);
-      for (const member of body.members) expectSubject(state, body, member);
-      const group = { name: body.group, members: body.members };
-      return { ...state, groups: withEntry(body, state.groups, body.group, group) };
-    }
-    case "group-delete": {
-      const user = state.bindings.values().find((each) => each.subject === `group:${body.group}`);
-      if (user) throw conflict(body, `binding "${user.name}" needs group "${body.group}"`);
-      return { ...state, groups: without(body, state.groups, body.group) };
-    }
-    case "role-set": {
-      expectFree(body, body.role, [...BUILT_IN_ROLES.keys()]);
-      const role = { name: body.role, rules: body.rules };
-      return { ...state, roles: withEntry(body, state.roles, body.role, role) };
-    }
-    case "role-delete": {
-      const user = state.bindings.values().find(({ role }) => role === body.role);
-      if (user) throw conflict(body, `binding "${user.name}" needs role "${body.role}"`);
-      return { ...state, roles: without(body, state.roles, body.role) };
-    }
-    case "binding-set": {
-      expectFree(body, body.binding, [BUILT_IN_BINDING.name]);
-      expectSubject(state, body, body.subject);
-      if (!roleOf(state, body.role)) throw conflict(body, `there is no role "${body.role}"`);
-      const { binding: name, subject, role, scope } = body;
-      const bindings = withEntry(body, state.bindings, name, { name, subject, role, scope });
-      return { ...state, bindings };
-    }
-    case "binding-delete":
-      return { ...state, bindings: without(body, state.bindings, body.binding) };
     default:
       return unreachable(body);
   }
@@ -189,7 +133,7 @@ function removeUser(state: MeshState, body: BodyOf<"user-remove">, at: number): 
   const users = new Map(rest.users);
   users.delete(user.id);
   const retired = new Map(rest.retiredKeys).set(user.key, { key: user.key, user: user.id });
-  return forget({ ...rest, users, retiredKeys: retired }, new Set([`user:${user.id}` as const]));
+  return { ...rest, users, retiredKeys: retired };
 }
 
 function rotateKey(state: MeshState, body: BodyOf<"key-rotate">): MeshState {
@@ -257,19 +201,7 @@ function revokeNodes(
   if (revoked.size > MAX_REVOKED) {
     throw new MeshError("entry-conflict", `Cannot revoke: ${MAX_REVOKED} nodes are revoked`);
   }
-  return forget({ ...state, nodes, revoked }, new Set(ids.map((id) => `node:${id}` as const)));
-}
-
-/** Takes those who are gone out of groups and bindings, so that an id that returns has no rights. */
-function forget(state: MeshState, gone: ReadonlySet<Subject>): MeshState {
-  const groups = new Map(state.groups);
-  for (const [name, group] of groups) {
-    const members = group.members.filter((member) => !gone.has(member));
-    if (members.length < group.members.length) groups.set(name, { name, members });
-  }
-  const bindings = new Map(state.bindings);
-  for (const [name, { subject }] of bindings) if (gone.has(subject)) bindings.delete(name);
-  return { ...state, groups, bindings };
+  return { ...state, nodes, revoked };
 }
 
 function expectNewKey(state: MeshState, body: Body, key: string): void {
@@ -291,20 +223,6 @@ function expectOwner(
 ): void {
   if (user !== null) userOf(state, body, user);
   else if (tags.length === 0) throw conflict(body, "a node is a user's or has a tag");
-}
-
-function expectSubject(state: MeshState, body: Body, subject: Subject): void {
-  const name = subject.slice(subject.indexOf(":") + 1);
-  const isBuiltIn = BUILT_IN_GROUPS.some((group) => group === name);
-  const isKnown = subject.startsWith("tag:") ||
-    (subject.startsWith("user:") && state.users.has(name)) ||
-    (subject.startsWith("node:") && state.nodes.has(name)) ||
-    (subject.startsWith("group:") && (isBuiltIn || state.groups.has(name)));
-  if (!isKnown) throw conflict(body, `there is no ${subject}`);
-}
-
-function expectFree(body: Body, name: string, builtIn: readonly string[]): void {
-  if (builtIn.includes(name)) throw conflict(body, `"${name}" is built in`);
 }
 
 function userOf(state: MeshState, body: Body, id: UserId): User {

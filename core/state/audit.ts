@@ -15,7 +15,7 @@ import { type MeshState, type Policy, userOfKey } from "./state.ts";
 
 /** One thing that an entry changed; null where it did not or does not exist. */
 export interface AuditChange {
-  /** What, e.g. `user:0123456789abcdef`, `group:web`, `policy`. */
+  /** What, e.g. `user:0123456789abcdef`, `authority:laptop`, `policy`. */
   readonly subject: string;
   readonly before: unknown;
   readonly after: unknown;
@@ -41,9 +41,6 @@ export interface AuditLine {
 const PARTS = {
   user: "users",
   node: "nodes",
-  group: "groups",
-  role: "roles",
-  binding: "bindings",
   authority: "authorities",
   revoked: "revoked",
 } as const satisfies Record<string, keyof MeshState>;

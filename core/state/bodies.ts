@@ -16,8 +16,6 @@ export const MAX_TAGS = 32;
 export const MAX_POLICY_FILES = 64;
 /** All documents of a policy together, in UTF-16 units. */
 export const MAX_POLICY_LENGTH = 262_144;
-const MAX_MEMBERS = 4096;
-const MAX_RULES = 64;
 const MINUTE_MS = 60_000;
 const TEN_YEARS_MS = 10 * 365 * 86_400_000;
 
@@ -41,7 +39,7 @@ export const UserName = z.string().regex(
   "must be 1 to 63 letters, digits and . _ @ -, and start and end with a letter or digit",
 );
 
-/** Name of a tag, group, role or binding: a DNS label. */
+/** Name of a tag: a DNS label. */
 export const Label = PeerName;
 
 /** Name of an admission right; that of a join token is the token's id. */
@@ -50,15 +48,6 @@ export const AuthorityId = z.string().regex(
   "must be 1 to 64 of A-Za-z0-9_-",
 );
 export type AuthorityId = z.infer<typeof AuthorityId>;
-
-/** Who can hold rights. */
-export const Subject = z.union([
-  z.templateLiteral(["user:", UserId]),
-  z.templateLiteral(["node:", PeerId]),
-  z.templateLiteral(["tag:", Label]),
-  z.templateLiteral(["group:", Label]),
-]);
-export type Subject = z.infer<typeof Subject>;
 
 /** A list that stands for a set. */
 function setOf<T extends z.ZodType<string>>(item: T, max: number) {
@@ -69,30 +58,8 @@ function setOf<T extends z.ZodType<string>>(item: T, max: number) {
 }
 
 export const Tags = setOf(Label, MAX_TAGS);
-/** A group has no groups in it: who is in one can then be seen at a glance, and there is no circle. */
-export const Members = setOf(
-  Subject.refine((text) => !text.startsWith("group:"), "must not be a group"),
-  MAX_MEMBERS,
-);
-
 /** How long a node may be away until it is no member any more; null for ever. */
 export const ExpiresAfterMs = z.int().min(MINUTE_MS).max(TEN_YEARS_MS).nullable();
-
-const Word = z.string().regex(/^(\*|[a-z][a-z0-9-]{0,31})$/, "must be a lower-case word or *");
-
-/** Verbs on resources that a role allows; what they mean is said where they are enforced. */
-export const RoleRules = z.array(z.strictObject({
-  resources: setOf(Word, 32).refine((list) => list.length > 0, "must not be empty"),
-  verbs: setOf(Word, 32).refine((list) => list.length > 0, "must not be empty"),
-})).min(1).max(MAX_RULES).readonly();
-
-/** Where a binding holds; null for everywhere. */
-export const Scope = z.strictObject({
-  bucket: z.string().min(1).max(63).nullable(),
-  /** Only object keys that begin so. */
-  prefix: z.string().min(1).max(1024).nullable(),
-  panel: Label.nullable(),
-});
 
 /** One file of the policy, opaque here. */
 export const PolicyDocument = z.strictObject({
@@ -160,18 +127,6 @@ export const Body = z.discriminatedUnion("type", [
     expiresAfterMs: ExpiresAfterMs,
   }),
   z.strictObject({ type: z.literal("tag-set"), node: PeerId, tags: Tags }),
-  z.strictObject({ type: z.literal("group-set"), group: Label, members: Members }),
-  z.strictObject({ type: z.literal("group-delete"), group: Label }),
-  z.strictObject({ type: z.literal("role-set"), role: Label, rules: RoleRules }),
-  z.strictObject({ type: z.literal("role-delete"), role: Label }),
-  z.strictObject({
-    type: z.literal("binding-set"),
-    binding: Label,
-    subject: Subject,
-    role: Label,
-    scope: Scope,
-  }),
-  z.strictObject({ type: z.literal("binding-delete"), binding: Label }),
   z.strictObject({ type: z.literal("policy-set"), documents: PolicyDocuments, hash: Hash }),
   /**
    * Signed by the old key, with the new key's signature of {@link proofBytes} as `proof`, so that

@@ -1,7 +1,7 @@
 /**
  * What is one entry of the mesh's log, and how does anyone check it alone?
  *
- * Who is a member, whose nodes are whose, groups, roles and policy are stated in a log. An entry is
+ * Who is a member, whose nodes are whose, tags and policy are stated in a log. An entry is
  * a record (`core/identity/record.ts`) of kind "log-entry": JSON text, signed byte for byte. Entries
  * are numbered from 0 and each names the hash of the one before, so that the newest hash stands for
  * the whole history.

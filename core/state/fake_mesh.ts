@@ -77,6 +77,11 @@ export class FakeMesh {
   }
 }
 
+/** A change of the first user's name: an entry that changes little. */
+export function renameBody(name: string, user: Identity = actor(1)): Body {
+  return { type: "user-rename", user: user.peerId, name };
+}
+
 /** An admission by an admin. */
 export function admitBody(
   node: Identity,

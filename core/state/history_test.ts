@@ -25,7 +25,7 @@ function number(max: number) {
   return fc.integer({ min: 0, max: max - 1 });
 }
 
-const step = fc.record<Step>({ by: number(4), what: number(20), a: number(5), b: number(5) });
+const step = fc.record<Step>({ by: number(4), what: number(30), a: number(5), b: number(5) });
 const history = fc.array(step, { minLength: 5, maxLength: 40 });
 
 const PERSON = 1;
@@ -40,10 +40,7 @@ function attempt(mesh: FakeMesh, { by, what, a, b }: Step, index: number): void 
   const user = users[a % users.length]!;
   const machine = actor(MACHINE + a);
   const tags = sortedSet([`t${b % 3}`]);
-  const scope = { bucket: null, prefix: null, panel: null };
-  const subject = `user:${user.id}` as const;
   const documents = [{ file: "p.yaml", text: `# ${a} ${b}\n` }];
-  const rules = [{ resources: ["buckets"], verbs: ["get"] }];
   const bodies: Body[] = [
     { type: "user-add", name: `u${a}-${b}`, key: keyOf(actor(PERSON + 1 + a)) },
     { type: "admin-add", user: user.id, key: user.key },
@@ -55,18 +52,6 @@ function attempt(mesh: FakeMesh, { by, what, a, b }: Step, index: number): void 
     { type: "node-revoke", node: machine.peerId, reason: "gone" },
     { type: "node-expire-policy", node: machine.peerId, expiresAfterMs: (b + 1) * 60_000 },
     { type: "tag-set", node: machine.peerId, tags },
-    { type: "group-set", group: `g${b}`, members: sortedSet([subject, "tag:t1" as const]) },
-    { type: "group-delete", group: `g${b}` },
-    { type: "role-set", role: `r${b}`, rules },
-    { type: "role-delete", role: `r${b}` },
-    {
-      type: "binding-set",
-      binding: `b${a}`,
-      subject,
-      role: b > 1 ? "bucket-read" : `r${b}`,
-      scope,
-    },
-    { type: "binding-delete", binding: `b${a}` },
     { type: "policy-set", documents, hash: policyHash(documents) },
     rotateBody(meshId, user.id, actor(NEXT_KEY + index), true),
     {
@@ -132,7 +117,7 @@ Deno.test("histories of every kind are made by the generator", () => {
       kinds.add(isToken ? "node-admit by token" : body.type);
     }
   }
-  assert.equal(kinds.size, 21, [...kinds].sort().join());
+  assert.equal(kinds.size, 15, [...kinds].sort().join());
 });
 
 Deno.test("the same entries give the same state, and its text gives it again", () => {
@@ -260,7 +245,7 @@ Deno.test("a file that begins with a bundle opens as the log it was", () => {
   const admin = keyHolders(mesh).find((each) => isAdmin(mesh, each))!;
   mesh.snapshot(admin, hashState(mesh.log.state));
   const start = encodeBundle(mesh.log.bundle!);
-  const next = mesh.say(admin, { type: "group-set", group: "z", members: [] });
+  const next = mesh.say(admin, { type: "user-add", name: "z", key: keyOf(actor(99)) });
   const frame = encodeFrame(1, next);
   const file = new Uint8Array([...start, ...frame]);
   const image = decodeImage(file);

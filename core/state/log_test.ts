@@ -12,18 +12,12 @@ import {
   genesisBy,
   keyOf,
   limitsOf,
+  renameBody,
   rotateBody,
   START,
 } from "./fake_mesh.ts";
 import { draftGenesis, fold, MAX_CLOCK_SKEW_MS, MeshLog } from "./log.ts";
-import {
-  bindingsOf,
-  encodeState,
-  hashState,
-  nodesOf,
-  subjectsOfNode,
-  subjectsOfUser,
-} from "./state.ts";
+import { encodeState, hashState } from "./state.ts";
 
 const ANNA = actor(1);
 const BEN = actor(2);
@@ -32,7 +26,6 @@ const NODE = actor(10);
 const TOKEN = actor(20);
 
 const POLICY = [{ file: "policy.yaml", text: "allow: []\n" }];
-const SCOPE = { bucket: null, prefix: null, panel: null };
 
 Deno.test("begin() makes the signer of the genesis the only admin", () => {
   const { state, meshId, head } = new FakeMesh().log;
@@ -65,57 +58,19 @@ function furnished(): FakeMesh {
   mesh.addAdmin(BEN, "ben");
   mesh.addUser(CARL, "carl");
   mesh.say(BEN, admitBody(NODE, { user: CARL, tags: ["web"] }));
-  mesh.say(ANNA, {
-    type: "group-set",
-    group: "staff",
-    members: ["tag:web", `user:${CARL.peerId}`],
-  });
-  mesh.say(ANNA, {
-    type: "role-set",
-    role: "watcher",
-    rules: [{ resources: ["docker"], verbs: ["list"] }],
-  });
-  mesh.say(ANNA, {
-    type: "binding-set",
-    binding: "staff-watch",
-    subject: "group:staff",
-    role: "watcher",
-    scope: SCOPE,
-  });
   const limits = limitsOf();
   mesh.say(BEN, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits });
   mesh.say(ANNA, { type: "policy-set", documents: POLICY, hash: policyHash(POLICY) });
   return mesh;
 }
 
-Deno.test("append() builds users, nodes, groups, roles, bindings, tokens and policy", () => {
+Deno.test("append() builds users, nodes, tokens and policy", () => {
   const { state } = furnished().log;
   assert.deepEqual([...state.users.values()].map(({ name, isAdmin }) => [name, isAdmin]), [
     ["anna", true],
     ["ben", true],
     ["carl", false],
   ]);
-  assert.deepEqual(
-    subjectsOfNode(state, NODE.peerId),
-    new Set([
-      `node:${NODE.peerId}`,
-      `user:${CARL.peerId}`,
-      "tag:web",
-      "group:staff",
-      "group:everyone",
-    ]),
-  );
-  assert.deepEqual(nodesOf(state, "group:staff"), [NODE.peerId]);
-  assert.deepEqual(nodesOf(state, "group:admins"), []);
-  assert.deepEqual(
-    bindingsOf(state, subjectsOfUser(state, CARL.peerId)).map(({ name }) => name),
-    ["staff-watch"],
-  );
-  assert.deepEqual(
-    bindingsOf(state, subjectsOfUser(state, ANNA.peerId)).map(({ name }) => name),
-    ["admins"],
-  );
-  assert.equal(subjectsOfNode(state, actor(99).peerId).size, 0);
   assert.deepEqual(state.policy?.documents, POLICY);
 });
 
@@ -135,24 +90,6 @@ const CONFLICTS: readonly (readonly [string, Body, code?: string])[] = [
   ["a node of an unknown user", admitBody(actor(11), { user: actor(5) })],
   ["an unknown node", { type: "node-revoke", node: actor(11).peerId, reason: "" }],
   ["tags of an unknown node", { type: "tag-set", node: actor(11).peerId, tags: [] }],
-  ["a built-in group", { type: "group-set", group: "admins", members: [] }],
-  ["an unknown member", { type: "group-set", group: "g", members: [`user:${TOKEN.peerId}`] }],
-  ["a group in use", { type: "group-delete", group: "staff" }],
-  ["an unknown group", { type: "group-delete", group: "g" }],
-  ["a built-in role", {
-    type: "role-set",
-    role: "admin",
-    rules: [{ resources: ["*"], verbs: ["*"] }],
-  }],
-  ["a role in use", { type: "role-delete", role: "watcher" }],
-  ["an unknown binding", { type: "binding-delete", binding: "b" }],
-  ["a binding to no role", {
-    type: "binding-set",
-    binding: "b",
-    subject: "group:everyone",
-    role: "nope",
-    scope: SCOPE,
-  }],
   ["a policy under a wrong hash", { type: "policy-set", documents: POLICY, hash: "0".repeat(64) }],
   ["an unknown token", { type: "token-authority", authority: "x", key: keyOf(BEN), limits: null }],
   ["a token with another key", {
@@ -230,21 +167,12 @@ Deno.test("append() rotates a key only when the new one agrees, or an admin says
   }
 });
 
-Deno.test("append() takes a removed user's nodes, memberships and bindings away", () => {
+Deno.test("append() takes a removed user's nodes away", () => {
   const mesh = furnished();
-  mesh.say(ANNA, {
-    type: "binding-set",
-    binding: "carl",
-    subject: `user:${CARL.peerId}`,
-    role: "bucket-read",
-    scope: SCOPE,
-  });
   mesh.say(ANNA, { type: "user-remove", user: CARL.peerId });
   const { state } = mesh.log;
   assert.equal(state.nodes.size, 0);
   assert.equal(state.revoked.get(NODE.peerId)?.identity, keyOf(NODE));
-  assert.deepEqual(state.groups.get("staff")?.members, ["tag:web"]);
-  assert.deepEqual([...state.bindings.keys()], ["staff-watch"]);
   const again: Body = { type: "user-add", name: "carl", key: keyOf(CARL) };
   assert.throws(() => mesh.say(ANNA, again), { code: "entry-conflict" });
 });
@@ -257,7 +185,7 @@ Deno.test("append() admits by token within its limits only", () => {
   assert.throws(() => mesh.say(TOKEN, admitBody(actor(12), web, "t1")), {
     code: "authority-exceeded",
   });
-  const expiresAt = mesh.log.draft({ type: "group-delete", group: "x" }, 0).at + 10_000;
+  const expiresAt = mesh.log.draft(renameBody("x"), 0).at + 10_000;
   const limits = limitsOf({ maxNodes: 9, expiresAt });
   mesh.say(ANNA, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits });
   const cases: [string, Body, code: string][] = [
@@ -298,7 +226,7 @@ Deno.test("append() refuses an entry that is dated long before what it follows",
 Deno.test("append() does not let a token's holder move the clock", () => {
   const mesh = furnished();
   mesh.log.append(mesh.draft(TOKEN, admitBody(actor(11), { tags: ["web"] }, "t1"), START * 2));
-  assert.ok(mesh.log.draft({ type: "group-delete", group: "staff" }, 0).at < START * 2);
+  assert.ok(mesh.log.draft(renameBody("x"), 0).at < START * 2);
   mesh.log.append(mesh.draft(ANNA, { type: "user-rename", user: BEN.peerId, name: "b" }));
 });
 
@@ -355,7 +283,7 @@ Deno.test("resume() checks hash, chain and admins each for itself", () => {
   const good = mesh.log.bundle!;
   MeshLog.resume(good, meshId);
   const { state } = mesh.log;
-  const poorer = encodeState({ ...state, groups: new Map() });
+  const poorer = encodeState({ ...state, authorities: new Map() });
   const carl = { ...state.users.get(CARL.peerId)!, isAdmin: true };
   const usurped = { ...state, users: new Map(state.users).set(CARL.peerId, carl) };
   const lie = signEntry(BEN, {
