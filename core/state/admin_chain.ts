@@ -36,7 +36,7 @@ export function adminKeysOf(state: MeshState): AdminKeys {
 /** Whether an entry changes who is an admin, or with which key. */
 export function changesAdmins(keys: AdminKeys, { body }: Entry): boolean {
   return body.type === "genesis" || body.type === "admin-add" || body.type === "admin-remove" ||
-    (body.type === "key-rotate" && keys.has(body.user));
+    ((body.type === "key-rotate" || body.type === "user-remove") && keys.has(body.user));
 }
 
 /**
@@ -94,6 +94,7 @@ function nextAdmins(keys: AdminKeys, { entry, signer }: VerifiedEntry): AdminKey
     case "admin-add":
       return next.set(body.user, body.key);
     case "admin-remove":
+    case "user-remove":
       if (next.delete(body.user) && next.size > 0) return next;
       throw invalidEntry("it leaves no admin or removes none");
     case "key-rotate":

@@ -6,7 +6,7 @@
  * how `audit.ts` finds what changed.
  * @module
  */
-import { unreachable } from "../assert.ts";
+import { assert, unreachable } from "../assert.ts";
 import { fromBase64Url } from "../bytes.ts";
 import { MAX_PEERS } from "../control/messages.ts";
 import { MeshError } from "../errors.ts";
@@ -15,10 +15,20 @@ import type { PeerId } from "../ids.ts";
 import { type Body, type BodyOf, policyHash, type UserId } from "./bodies.ts";
 import { type Entry, meshIdOf, type VerifiedEntry } from "./entry.ts";
 import type { Actor } from "./permit.ts";
-import { admins, hashState, type MemberNode, type MeshState, type User } from "./state.ts";
+import {
+  admins,
+  type Authority,
+  hashState,
+  type MemberNode,
+  type MeshState,
+  transportKey,
+  type User,
+} from "./state.ts";
 
-/** Most of each: users, authorities. */
+/** Most of each: users, authorities that hold, transports. */
 export const MAX_NAMED = 4096;
+/** Most withdrawn authorities that are remembered. */
+export const MAX_WITHDRAWN = 1024;
 /** Most machines that are remembered as revoked. */
 export const MAX_REVOKED = 65_536;
 
@@ -33,6 +43,7 @@ export function begin(genesis: VerifiedEntry): MeshState {
     users: new Map([[id, user]]),
     nodes: new Map(),
     authorities: new Map(),
+    transports: new Map(),
     revoked: new Map(),
     retiredKeys: new Map(),
     policy: null,
@@ -73,7 +84,10 @@ export function apply(state: MeshState, entry: Entry, actor: Actor): MeshState {
     case "policy-set":
       return setPolicy(state, body, at);
     case "token-authority":
-      return setAuthority(state, body);
+      assert(actor.type === "admin", "permit() lets only admins give rights");
+      return setAuthority(state, body, at, actor.user.id);
+    case "transport-set":
+      return setTransport(state, body);
     case "snapshot":
       if (hashState(state) === body.stateHash) return state;
       throw new MeshError(
@@ -95,11 +109,7 @@ function addAdmin(state: MeshState, body: BodyOf<"admin-add">): MeshState {
 function removeAdmin(state: MeshState, body: BodyOf<"admin-remove">): MeshState {
   const user = userOf(state, body, body.user);
   if (!user.isAdmin) throw conflict(body, `user ${user.name} is no admin`);
-  if (admins(state).length === 1) {
-    throw new MeshError("last-admin", `Cannot remove admin ${user.name}: there is no other`, {
-      hint: "Make another user an admin first",
-    });
-  }
+  expectNotLastAdmin(state, user);
   return withUser(state, { ...user, isAdmin: false });
 }
 
@@ -122,10 +132,9 @@ function renameUser(state: MeshState, body: BodyOf<"user-rename">): MeshState {
 
 function removeUser(state: MeshState, body: BodyOf<"user-remove">, at: number): MeshState {
   const user = userOf(state, body, body.user);
-  if (user.isAdmin) {
-    throw conflict(body, `user ${user.name} is an admin; take that away first`);
-  }
-  const right = state.authorities.values().find(({ limits }) => limits.user === user.id);
+  expectNotLastAdmin(state, user);
+  const right = state.authorities.values()
+    .find(({ limits, withdrawnAt }) => limits.user === user.id && withdrawnAt === null);
   if (right) throw conflict(body, `"${right.id}" still admits nodes of ${user.name}`);
   const nodes = [...state.nodes.values()].filter((node) => node.user === user.id);
   const reason = `User ${user.name} was removed`;
@@ -175,14 +184,47 @@ function setPolicy(state: MeshState, body: BodyOf<"policy-set">, at: number): Me
   return { ...state, policy: { hash, documents, at } };
 }
 
-function setAuthority(state: MeshState, body: BodyOf<"token-authority">): MeshState {
-  const { authority: id, key, limits } = body;
-  if (limits === null) return { ...state, authorities: without(body, state.authorities, id) };
-  expectOwner(state, body, limits.user, limits.tags);
+function setAuthority(
+  state: MeshState,
+  body: BodyOf<"token-authority">,
+  at: number,
+  by: UserId,
+): MeshState {
+  const { authority: id, key, limits, note } = body;
   const held = state.authorities.get(id);
+  if (held && held.withdrawnAt !== null) throw conflict(body, `"${id}" was withdrawn`);
   if (held && held.key !== key) throw conflict(body, `"${id}" has another key`);
-  const next = { id, key, limits, uses: held?.uses ?? 0 };
-  return { ...state, authorities: withEntry(body, state.authorities, id, next) };
+  if (limits === null) {
+    if (!held) throw conflict(body, `there is no "${id}"`);
+    return { ...state, authorities: withWithdrawn(state, { ...held, withdrawnAt: at }) };
+  }
+  expectOwner(state, body, limits.user, limits.tags);
+  const holding = state.authorities.values().filter(({ withdrawnAt }) => withdrawnAt === null);
+  if (!held && holding.toArray().length >= MAX_NAMED) {
+    throw conflict(body, `there are ${MAX_NAMED} already`);
+  }
+  const { uses, createdAt, createdBy } = held ?? { uses: 0, createdAt: at, createdBy: by };
+  const next = { id, key, limits, uses, note, createdAt, createdBy, withdrawnAt: null };
+  return { ...state, authorities: new Map(state.authorities).set(id, next) };
+}
+
+/** Keeps what was withdrawn last; the oldest are forgotten. */
+function withWithdrawn(state: MeshState, last: Authority): MeshState["authorities"] {
+  const authorities = new Map(state.authorities).set(last.id, last);
+  const withdrawn = [...authorities.values()].filter(({ withdrawnAt }) => withdrawnAt !== null)
+    .sort((a, b) => b.withdrawnAt! - a.withdrawnAt! || (a.id < b.id ? -1 : 1));
+  for (const { id } of withdrawn.slice(MAX_WITHDRAWN)) authorities.delete(id);
+  return authorities;
+}
+
+function setTransport(state: MeshState, body: BodyOf<"transport-set">): MeshState {
+  const { node, peer, preference } = body;
+  const key = transportKey(node, peer);
+  if (preference === null) return { ...state, transports: without(body, state.transports, key) };
+  for (const id of [node, peer]) nodeOf(state, body, id);
+  if (node === peer) throw conflict(body, "a node has no path to itself");
+  const transport = { node, peer, preference };
+  return { ...state, transports: withEntry(body, state.transports, key, transport) };
 }
 
 function revokeNodes(
@@ -201,7 +243,19 @@ function revokeNodes(
   if (revoked.size > MAX_REVOKED) {
     throw new MeshError("entry-conflict", `Cannot revoke: ${MAX_REVOKED} nodes are revoked`);
   }
-  return { ...state, nodes, revoked };
+  // An id that returns must not find what was set for it.
+  const transports = [...state.transports].filter(([, { node, peer }]) =>
+    nodes.has(node) && nodes.has(peer)
+  );
+  const isSame = transports.length === state.transports.size;
+  return { ...state, nodes, revoked, transports: isSame ? state.transports : new Map(transports) };
+}
+
+function expectNotLastAdmin(state: MeshState, user: User): void {
+  if (!user.isAdmin || admins(state).length > 1) return;
+  throw new MeshError("last-admin", `Cannot remove admin ${user.name}: there is no other`, {
+    hint: "Make another user an admin first",
+  });
 }
 
 function expectNewKey(state: MeshState, body: Body, key: string): void {

@@ -42,6 +42,7 @@ const PARTS = {
   user: "users",
   node: "nodes",
   authority: "authorities",
+  transport: "transports",
   revoked: "revoked",
 } as const satisfies Record<string, keyof MeshState>;
 

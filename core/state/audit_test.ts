@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fingerprint } from "../identity/openssh.ts";
 import { audit, type AuditLine, formatAudit } from "./audit.ts";
 import { type Body, policyHash } from "./bodies.ts";
-import { actor, admitBody, FakeMesh, keyOf, limitsOf } from "./fake_mesh.ts";
+import { actor, admitBody, authorityBody, FakeMesh, limitsOf } from "./fake_mesh.ts";
 import { hashState } from "./state.ts";
 
 const ANNA = actor(1);
@@ -68,7 +68,7 @@ Deno.test("audit() tells everything that an entry causes", () => {
 Deno.test("audit() names the token that admitted a node", () => {
   const mesh = new FakeMesh();
   const limits = limitsOf();
-  mesh.say(ANNA, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits });
+  mesh.say(ANNA, authorityBody(TOKEN, limits));
   const line = lineOf(mesh, TOKEN, admitBody(NODE, { tags: ["web"] }, "t1"));
   assert.equal(line.by.name, "token t1");
   assert.deepEqual(line.changes.map(({ subject }) => subject), [

@@ -11,6 +11,7 @@ import { fromBase64Url, toHex, utf8 } from "../bytes.ts";
 import { IdentityText, MAX_PEERS, WallTime } from "../control/messages.ts";
 import { isIdentityKey } from "../identity/keys.ts";
 import { PeerId, PeerName } from "../ids.ts";
+import { PATH_KINDS } from "../path/address.ts";
 
 export const MAX_TAGS = 32;
 export const MAX_POLICY_FILES = 64;
@@ -41,6 +42,9 @@ export const UserName = z.string().regex(
 
 /** Name of a tag: a DNS label. */
 export const Label = PeerName;
+
+/** Tag of the nodes that coordinate the mesh; like every tag it is an admin's to give. */
+export const COORDINATOR_TAG = "coordinator";
 
 /** Name of an admission right; that of a join token is the token's id. */
 export const AuthorityId = z.string().regex(
@@ -94,6 +98,21 @@ export const Limits = z.strictObject({
   expiresAfterMs: ExpiresAfterMs,
 });
 
+const PathKinds = z.array(z.enum(PATH_KINDS)).readonly()
+  .refine((list) => new Set(list).size === list.length, "must be without repetition");
+
+/** Which kinds of path a node uses for a peer. */
+export const TransportPreference = z.strictObject({
+  /** Best first. */
+  order: PathKinds.refine((list) => list.length > 0, "must not be empty"),
+  /** Never used. */
+  exclude: PathKinds.refine((list) => list.length < PATH_KINDS.length, "must leave a kind"),
+});
+export type TransportPreference = Readonly<z.infer<typeof TransportPreference>>;
+
+/** What an admin remembers a token by. */
+export const Note = z.string().max(200);
+
 const Signature = z.string().regex(/^[A-Za-z0-9_-]{85}[AQgw]$/, "must be base64url of 64 bytes");
 
 export const Body = z.discriminatedUnion("type", [
@@ -108,7 +127,7 @@ export const Body = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("admin-remove"), user: UserId }),
   z.strictObject({ type: z.literal("user-add"), name: UserName, key: Key }),
   z.strictObject({ type: z.literal("user-rename"), user: UserId, name: UserName }),
-  /** Revokes the user's nodes as well. */
+  /** Revokes the user's nodes as well; an admin can be removed while there is another. */
   z.strictObject({ type: z.literal("user-remove"), user: UserId }),
   z.strictObject({
     type: z.literal("node-admit"),
@@ -144,6 +163,14 @@ export const Body = z.discriminatedUnion("type", [
     authority: AuthorityId,
     key: Key,
     limits: Limits.nullable(),
+    note: Note,
+  }),
+  /** A null preference withdraws what was set, so that the node's own configuration holds. */
+  z.strictObject({
+    type: z.literal("transport-set"),
+    node: PeerId,
+    peer: PeerId,
+    preference: TransportPreference.nullable(),
   }),
   /** Hash of the state's text before this entry, which changes nothing. */
   z.strictObject({ type: z.literal("snapshot"), stateHash: Hash }),

@@ -110,6 +110,11 @@ export function limitsOf(limits: Partial<z.infer<typeof Limits>> = {}): z.infer<
   };
 }
 
+/** The right "t1" of a key to admit; null limits withdraw it. */
+export function authorityBody(key: Identity, limits: z.infer<typeof Limits> | null): Body {
+  return { type: "token-authority", authority: "t1", key: keyOf(key), limits, note: "a note" };
+}
+
 /** The rotation of `user`'s key to that of `next`, who signs it too when `isProven`. */
 export function rotateBody(
   meshId: string,

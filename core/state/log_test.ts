@@ -3,11 +3,13 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { apply, MAX_NAMED, MAX_WITHDRAWN } from "./apply.ts";
 import { type Body, hashText, policyHash } from "./bodies.ts";
-import { signEntry, verifyEntry } from "./entry.ts";
+import { type Entry, signEntry, verifyEntry } from "./entry.ts";
 import {
   actor,
   admitBody,
+  authorityBody,
   FakeMesh,
   genesisBy,
   keyOf,
@@ -16,6 +18,7 @@ import {
   rotateBody,
   START,
 } from "./fake_mesh.ts";
+import type { Actor } from "./permit.ts";
 import { draftGenesis, fold, MAX_CLOCK_SKEW_MS, MeshLog } from "./log.ts";
 import { encodeState, hashState } from "./state.ts";
 
@@ -59,7 +62,7 @@ function furnished(): FakeMesh {
   mesh.addUser(CARL, "carl");
   mesh.say(BEN, admitBody(NODE, { user: CARL, tags: ["web"] }));
   const limits = limitsOf();
-  mesh.say(BEN, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits });
+  mesh.say(BEN, authorityBody(TOKEN, limits));
   mesh.say(ANNA, { type: "policy-set", documents: POLICY, hash: policyHash(POLICY) });
   return mesh;
 }
@@ -81,7 +84,6 @@ const CONFLICTS: readonly (readonly [string, Body, code?: string])[] = [
   ["a user's key twice", { type: "user-add", name: "dora", key: keyOf(BEN) }],
   ["a name that is taken", { type: "user-rename", user: CARL.peerId, name: "ben" }],
   ["an unknown user", { type: "user-remove", user: actor(5).peerId }],
-  ["removal of an admin", { type: "user-remove", user: BEN.peerId }],
   ["admin twice", { type: "admin-add", user: BEN.peerId, key: keyOf(BEN) }],
   ["admin with another key", { type: "admin-add", user: CARL.peerId, key: keyOf(BEN) }],
   ["removal of no admin", { type: "admin-remove", user: CARL.peerId }],
@@ -91,13 +93,8 @@ const CONFLICTS: readonly (readonly [string, Body, code?: string])[] = [
   ["an unknown node", { type: "node-revoke", node: actor(11).peerId, reason: "" }],
   ["tags of an unknown node", { type: "tag-set", node: actor(11).peerId, tags: [] }],
   ["a policy under a wrong hash", { type: "policy-set", documents: POLICY, hash: "0".repeat(64) }],
-  ["an unknown token", { type: "token-authority", authority: "x", key: keyOf(BEN), limits: null }],
-  ["a token with another key", {
-    type: "token-authority",
-    authority: "t1",
-    key: keyOf(BEN),
-    limits: limitsOf(),
-  }],
+  ["an unknown token", { ...authorityBody(BEN, null), authority: "x" } as Body],
+  ["a token with another key", authorityBody(BEN, limitsOf())],
   ["a key that is taken", rotateBody("", CARL.peerId, BEN, false)],
   ["a false snapshot", { type: "snapshot", stateHash: "0".repeat(64) }, "snapshot-invalid"],
 ];
@@ -131,7 +128,7 @@ Deno.test("append() never removes the last admin, however it is tried", () => {
   const remove: Body = { type: "admin-remove", user: ANNA.peerId };
   assert.throws(() => mesh.say(ANNA, remove), { code: "last-admin" });
   assert.throws(() => mesh.say(ANNA, { type: "user-remove", user: ANNA.peerId }), {
-    code: "entry-conflict",
+    code: "last-admin",
   });
   mesh.addAdmin(BEN, "ben");
   mesh.say(ANNA, remove);
@@ -187,7 +184,7 @@ Deno.test("append() admits by token within its limits only", () => {
   });
   const expiresAt = mesh.log.draft(renameBody("x"), 0).at + 10_000;
   const limits = limitsOf({ maxNodes: 9, expiresAt });
-  mesh.say(ANNA, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits });
+  mesh.say(ANNA, authorityBody(TOKEN, limits));
   const cases: [string, Body, code: string][] = [
     ["another user's", admitBody(actor(12), { user: ANNA, ...web }, "t1"), "authority-exceeded"],
     ["another tag", admitBody(actor(12), { tags: ["db"] }, "t1"), "authority-exceeded"],
@@ -206,11 +203,55 @@ Deno.test("append() admits by token within its limits only", () => {
   const late = mesh.draft(TOKEN, admitBody(actor(12), web, "t1"), expiresAt + 1);
   assert.throws(() => mesh.log.append(late), { code: "authority-exceeded" });
   mesh.say(TOKEN, admitBody(actor(12), web, "t1"));
-  mesh.say(ANNA, { type: "token-authority", authority: "t1", key: keyOf(TOKEN), limits: null });
+  mesh.say(ANNA, authorityBody(TOKEN, null));
   assert.throws(() => mesh.say(TOKEN, admitBody(actor(13), web, "t1")), {
     code: "entry-forbidden",
   });
   assert.ok(mesh.log.state.nodes.has(actor(12).peerId));
+});
+
+Deno.test("append() remembers who gave a right, when, what for, and that it was withdrawn", () => {
+  const mesh = furnished();
+  const given = mesh.log.state.authorities.get("t1")!;
+  const entry = mesh.log.since(0).find(({ entry }) => entry.body.type === "token-authority")!.entry;
+  assert.deepEqual(given, {
+    id: "t1",
+    key: keyOf(TOKEN),
+    limits: limitsOf(),
+    uses: 0,
+    note: "a note",
+    createdAt: entry.at,
+    createdBy: BEN.peerId,
+    withdrawnAt: null,
+  });
+  mesh.say(ANNA, authorityBody(TOKEN, null));
+  const { at } = mesh.log.since(mesh.log.head.seq)[0]!.entry;
+  assert.deepEqual(mesh.log.state.authorities.get("t1"), { ...given, withdrawnAt: at });
+  for (const limits of [null, limitsOf()]) {
+    assert.throws(() => mesh.say(ANNA, authorityBody(TOKEN, limits)), { code: "entry-conflict" });
+  }
+});
+
+Deno.test("apply() forgets the rights that were withdrawn first, and counts those that hold", () => {
+  const { state } = furnished().log;
+  const t1 = state.authorities.get("t1")!;
+  const many = (count: number, withdrawnAt: (i: number) => number | null) =>
+    Array.from({ length: count }, (_, i) => {
+      return [`w${i}`, { ...t1, id: `w${i}`, withdrawnAt: withdrawnAt(i) }] as const;
+    });
+  const ben: Actor = { type: "admin", user: state.users.get(BEN.peerId)! };
+  const entryOf = (body: Body): Entry => ({ ...furnished().log.draft(body, START * 2), body });
+  const old = many(MAX_WITHDRAWN, (i) => START - i);
+  const before = { ...state, authorities: new Map([["t1", t1], ...old]) };
+  const { authorities } = apply(before, entryOf(authorityBody(TOKEN, null)), ben);
+  assert.equal(authorities.size, MAX_WITHDRAWN);
+  assert.ok(authorities.has("t1") && !authorities.has(`w${MAX_WITHDRAWN - 1}`));
+
+  const next = { ...authorityBody(TOKEN, limitsOf()), authority: "t2" } as Body;
+  const full = { ...state, authorities: new Map([...many(MAX_NAMED, () => null)]) };
+  assert.throws(() => apply(full, entryOf(next), ben), { code: "entry-conflict" });
+  full.authorities.set("w0", { ...t1, id: "w0", withdrawnAt: START });
+  assert.ok(apply(full, entryOf(next), ben).authorities.has("t2"));
 });
 
 Deno.test("append() refuses an entry that is dated long before what it follows", () => {

@@ -84,6 +84,10 @@ function admitting(
     const why = `nobody gave its key the right "${body.authority}"`;
     throw new MeshError("entry-forbidden", `Cannot admit node: ${why}`);
   }
+  if (authority.withdrawnAt !== null) {
+    const why = `the right "${authority.id}" was withdrawn`;
+    throw new MeshError("entry-forbidden", `Cannot admit node: ${why}`);
+  }
   const { limits, uses } = authority;
   const id = peerIdOf(fromBase64Url(body.identity));
   const excess = uses >= limits.maxNodes

@@ -1,5 +1,5 @@
 /**
- * What does the log amount to? Users, nodes, tokens, policy, and who was revoked.
+ * What does the log amount to? Users, nodes, tokens, transports, policy, and who was revoked.
  *
  * A state is a plain value that never changes; `apply.ts` makes the next one of it. Its text is
  * canonical (maps sorted by key), so equal states have equal texts and a snapshot can name one by
@@ -12,12 +12,15 @@ import { errorMessage, MeshError } from "../errors.ts";
 import { PeerId } from "../ids.ts";
 import {
   AuthorityId,
+  COORDINATOR_TAG,
   ExpiresAfterMs,
   Hash,
   hashText,
   Limits,
+  Note,
   PolicyDocuments,
   Tags,
+  TransportPreference,
   UserId,
   UserName,
 } from "./bodies.ts";
@@ -56,8 +59,22 @@ export const Authority = z.strictObject({
   key: IdentityText,
   limits: Limits,
   uses: z.int().nonnegative(),
+  note: Note,
+  createdAt: At,
+  /** The admin who gave the right, who may have left since. */
+  createdBy: UserId,
+  /** It admits nobody any more; kept for a while so that its holder can be told. */
+  withdrawnAt: At.nullable(),
 });
 export type Authority = Readonly<z.infer<typeof Authority>>;
+
+/** What an admin set for the paths of one node to one peer. */
+export const Transport = z.strictObject({
+  node: PeerId,
+  peer: PeerId,
+  preference: TransportPreference,
+});
+export type Transport = Readonly<z.infer<typeof Transport>>;
 
 export const Revoked = z.strictObject({
   id: PeerId,
@@ -79,6 +96,8 @@ export interface MeshState {
   readonly users: ReadonlyMap<UserId, User>;
   readonly nodes: ReadonlyMap<PeerId, MemberNode>;
   readonly authorities: ReadonlyMap<AuthorityId, Authority>;
+  /** By {@link transportKey}. */
+  readonly transports: ReadonlyMap<string, Transport>;
   readonly revoked: ReadonlyMap<PeerId, Revoked>;
   readonly retiredKeys: ReadonlyMap<string, RetiredKey>;
   readonly policy: Policy | null;
@@ -95,11 +114,22 @@ export function userOfKey(state: MeshState, key: string): User | undefined {
   return state.users.values().find((user) => user.key === key);
 }
 
+/** Whether a member was made a coordinator by its tag. */
+export function isCoordinator(state: MeshState, id: PeerId): boolean {
+  return state.nodes.get(id)?.tags.includes(COORDINATOR_TAG) ?? false;
+}
+
+/** Key of what `node` uses for `peer` in {@link MeshState.transports}. */
+export function transportKey(node: PeerId, peer: PeerId): string {
+  return `${node}:${peer}`;
+}
+
 const StateText = z.strictObject({
   meshId: MeshId,
   users: z.array(User),
   nodes: z.array(MemberNode),
   authorities: z.array(Authority),
+  transports: z.array(Transport),
   revoked: z.array(Revoked),
   retiredKeys: z.array(RetiredKey),
   policy: Policy.nullable(),
@@ -112,6 +142,7 @@ export function encodeState(state: MeshState): string {
     users: sortedValues(state.users),
     nodes: sortedValues(state.nodes),
     authorities: sortedValues(state.authorities),
+    transports: sortedValues(state.transports),
     revoked: sortedValues(state.revoked),
     retiredKeys: sortedValues(state.retiredKeys),
     policy: state.policy,
@@ -134,6 +165,7 @@ export function decodeState(text: string): MeshState {
       users: mapBy(rest.users, ({ id }) => id),
       nodes: mapBy(rest.nodes, ({ id }) => id),
       authorities: mapBy(rest.authorities, ({ id }) => id),
+      transports: mapBy(rest.transports, ({ node, peer }) => transportKey(node, peer)),
       revoked: mapBy(rest.revoked, ({ id }) => id),
       retiredKeys: mapBy(rest.retiredKeys, ({ key }) => key),
     };

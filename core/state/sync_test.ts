@@ -8,7 +8,16 @@ import type { Identity } from "../identity/keys.ts";
 import { NEVER } from "../machine.ts";
 import { type Body, policyHash } from "./bodies.ts";
 import { SignedEntry, signEntry } from "./entry.ts";
-import { actor, admitBody, FakeMesh, keyOf, limitsOf, renameBody, START } from "./fake_mesh.ts";
+import {
+  actor,
+  admitBody,
+  authorityBody,
+  FakeMesh,
+  keyOf,
+  limitsOf,
+  renameBody,
+  START,
+} from "./fake_mesh.ts";
 import {
   EquivocationProof,
   findEquivocation,
@@ -272,7 +281,7 @@ Deno.test("lie: a token's admission that is played again is refused, also after 
   const full = mesh();
   const token = actor(20);
   const limits = limitsOf({ maxNodes: 5 });
-  full.say(ANNA, { type: "token-authority", authority: "t1", key: keyOf(token), limits });
+  full.say(ANNA, authorityBody(token, limits));
   const body = admitBody(actor(12), { tags: ["web"] }, "t1");
   const admission = full.say(token, body);
   assert.throws(() => full.log.append(admission), { code: "log-rollback" });
