@@ -14,8 +14,8 @@
  * is in a mesh in which no real peer exists. Finding a second genesis for an id takes 2^128 hashes.
  * (Somebody who makes both can try 2^64, to deceive their own mesh.) What remains is to tell a new
  * node the right id, which is the join token's job. A coordinator that starts before there is an
- * admin signs the genesis itself, states `admin-add` for the first user and `admin-remove` for
- * itself; who is first is its word anyway, and the log shows it.
+ * admin signs the genesis itself, makes the first user an admin and removes itself
+ * (`bootstrap.ts`); who is first is its word anyway, and the log shows it.
  *
  * **`admins`** is a second, shorter chain through the same entries: the hash of the last one that
  * changed who is an admin. Along it a new node checks a snapshot's signer without the entries

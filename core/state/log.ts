@@ -12,6 +12,7 @@
  * @module
  */
 import { MeshError } from "../errors.ts";
+import type { Identity } from "../identity/keys.ts";
 import {
   type AdminKeys,
   adminKeysOf,
@@ -27,6 +28,7 @@ import {
   NO_HASH,
   NO_MESH,
   type SignedEntry,
+  signEntry,
   type VerifiedEntry,
   verifyEntry,
 } from "./entry.ts";
@@ -169,6 +171,11 @@ export class MeshLog {
     };
   }
 
+  /** A log that stands where this one does, to try what could follow; it holds the newest entry. */
+  branch(): MeshLog {
+    return new MeshLog([...this.#adminEntries], this.#position, false);
+  }
+
   /** An entry that follows, to be signed; dated no earlier than the log's clock. */
   draft(body: Body, at: number): Entry {
     const { head, clock } = this.#position;
@@ -249,6 +256,20 @@ export class MeshLog {
 export function draftGenesis(name: string, nonce: string, at: number): Entry {
   const body = { type: "genesis", name, nonce } as const;
   return { seq: 0, previous: NO_HASH, admins: NO_HASH, at, meshId: NO_MESH, body };
+}
+
+/**
+ * Entries that say `bodies` one after the other. They are tried, but `log` stays as it is.
+ * @throws {MeshError} as {@link MeshLog.append} does, at the first that would be refused.
+ */
+export function signAll(
+  log: MeshLog,
+  signer: Identity,
+  bodies: readonly Body[],
+  at: number,
+): SignedEntry[] {
+  const trial = log.branch();
+  return bodies.map((body) => trial.append(signEntry(signer, trial.draft(body, at))).signed);
 }
 
 /**
