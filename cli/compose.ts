@@ -10,21 +10,23 @@ import { loadOrCreateIdentity } from "../core/daemon/identity_file.ts";
 import { chooseInterface, refuseClash } from "../core/daemon/interface_choice.ts";
 import { createLog } from "../core/daemon/log.ts";
 import {
+  createLogFile,
   loadMembership,
   type Membership,
   membershipOf,
+  openLogFile,
   removePeers,
   saveMembership,
 } from "../core/daemon/membership.ts";
-import { callCoordinator, register } from "../core/daemon/registration.ts";
+import { TokenRequest } from "../core/daemon/mesh_report.ts";
+import { callCoordinator, readLog, register } from "../core/daemon/registration.ts";
 import { NodeService } from "../core/daemon/service.ts";
 import { StateDir } from "../core/daemon/state_dir.ts";
-import { isPinnedCa } from "../core/daemon/tls_pin.ts";
+import { caPinOf } from "../core/daemon/tls_pin.ts";
 import { PATHS } from "../core/control/envelope.ts";
-import { TokenCreateReply } from "../core/control/messages.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
-import { decodeToken, pinsCa } from "../core/identity/token.ts";
+import { decodeToken } from "../core/identity/token.ts";
 import { peerNameFrom } from "../core/ids.ts";
 import {
   type Endpoint,
@@ -35,6 +37,7 @@ import {
   prefixesOverlap,
 } from "../core/ip.ts";
 import type { StaticPeer } from "../core/node.ts";
+import type { LogFile } from "../core/platform/log_file.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { meshInterfaces } from "../core/platform/linux/mesh_interfaces.ts";
@@ -61,8 +64,8 @@ export async function runNode(options: NodeRunOptions): Promise<void> {
   useProxy(options.paths.proxy);
   using state = await StateDir.open(options.stateDir, { exclusive: true });
   const identity = await identityOf(options);
-  const membership = await belong(options, state, identity);
-  await serveNode(options, state, { identity, membership, publicUrl: null });
+  using belonging = await belong(options, state, identity);
+  await serveNode(options, state, { identity, ...belonging, publicUrl: null });
 }
 
 /** Runs a coordinator and a node beside it until they are stopped. */
@@ -78,27 +81,20 @@ export async function runUp(options: UpRunOptions): Promise<void> {
   const publicHosts = coordinator.publicHosts.length > 0
     ? coordinator.publicHosts
     : machineAddresses(meshInterfaces().map(({ name }) => name));
-  const isMember = (await loadMembership(state))?.reply.id === identity.peerId;
-  await using process = await CoordinatorProcess.start(
-    { ...coordinator, cidr4, publicHosts },
-    { needsToken: !isMember },
-  );
+  await using process = await CoordinatorProcess.start({ ...coordinator, cidr4, publicHosts });
   const { urls, localUrl, token } = process.facts;
   progress.listening(urls);
-  const membership = await belong(
+  using belonging = await belong(
     { ...node, coordinatorUrls: [localUrl], token },
     state,
     identity,
   );
   const publicUrl = urls[0]!;
-  await serveNode(node, state, { identity, membership, publicUrl }, async () => {
+  await serveNode(node, state, { identity, ...belonging, publicUrl }, async (service) => {
     try {
-      const reply = await callCoordinator(membership, identity, {
-        method: "POST",
-        path: PATHS.tokens,
-        body: { reusable: true, expiresInMs: INVITATION_MS },
-      });
-      progress.invitation(publicUrl, TokenCreateReply.parse(reply).token);
+      const invitation = { reusable: true, expiresInMs: INVITATION_MS, note: "tunnelmesh up" };
+      const request = TokenRequest.parse(invitation);
+      progress.invitation(publicUrl, (await service.mesh.createToken(request)).token);
     } catch (error) {
       // The node runs all the same, and `tunnelmesh token create` makes one later.
       progress.warning(`No invitation was made: ${errorMessage(error)}`);
@@ -110,6 +106,7 @@ export async function runUp(options: UpRunOptions): Promise<void> {
 interface Standing {
   readonly identity: Identity;
   readonly membership: Membership;
+  readonly logFile: LogFile;
   /** What others reach the coordinator by; null when that is what this node uses. */
   readonly publicUrl: string | null;
 }
@@ -118,8 +115,8 @@ interface Standing {
 async function serveNode(
   options: NodeRunOptions,
   state: StateDir,
-  { identity, membership, publicUrl }: Standing,
-  whenReady: () => Promise<void> = () => Promise.resolve(),
+  { identity, membership, logFile, publicUrl }: Standing,
+  whenReady: (service: NodeService) => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const { progress, paths, context } = options;
   const interfaceName = await interfaceFor(options, state, membership);
@@ -130,6 +127,8 @@ async function serveNode(
     identity,
     state,
     membership,
+    logFile,
+    caPin: await caPinOf(membership.caCertificate),
     interfaceName,
     mtu: options.mtu,
     udpPort: options.udpPort,
@@ -164,7 +163,7 @@ async function serveNode(
     const { name, addresses, meshId } = membership.reply;
     const coordinatorUrl = membership.urls[0] ?? null;
     progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
-    await whenReady();
+    await whenReady(service);
     const reason = await untilSignal(service.stopped);
     progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
   } finally {
@@ -204,12 +203,27 @@ async function identityOf(options: NodeRunOptions): Promise<Identity> {
   return identity;
 }
 
+/** A membership and the mesh's log, which is closed with it. */
+class Belonging implements Disposable {
+  readonly membership: Membership;
+  readonly logFile: LogFile;
+
+  constructor(membership: Membership, logFile: LogFile) {
+    this.membership = membership;
+    this.logFile = logFile;
+  }
+
+  [Symbol.dispose](): void {
+    this.logFile[Symbol.dispose]();
+  }
+}
+
 /** The membership to run with: kept from before, or given by registering. */
 async function belong(
   options: NodeRunOptions,
   state: StateDir,
   identity: Identity,
-): Promise<Membership> {
+): Promise<Belonging> {
   const { progress, aliases } = options;
   const kept = await loadMembership(state);
   const before = kept?.reply.id === identity.peerId ? kept : null;
@@ -219,11 +233,10 @@ async function belong(
     (name !== before.reply.name.replace(/-\d+$/, "") && name !== before.reply.name ||
       aliases.join() !== before.reply.aliases.join());
   const urls = options.coordinatorUrls.length > 0 ? options.coordinatorUrls : before?.urls ?? [];
-  // The same address with another CA is another mesh: its coordinator was set up anew.
-  const isOtherCa = token !== null && pinsCa(token) && before !== null &&
-    !await isPinnedCa(before.caCertificate ?? "", token.caPin);
-  const isSameMesh = before !== null && urls.join() === before.urls.join() && !isOtherCa;
-  if (before && isSameMesh && !wantsOther) return before;
+  // The same address with another mesh: its coordinator was set up anew.
+  const isOtherMesh = token !== null && before !== null && token.meshId !== before.reply.meshId;
+  const isSameMesh = before !== null && urls.join() === before.urls.join() && !isOtherMesh;
+  if (before && isSameMesh && !wantsOther) return await withLog(state, before, identity);
   if (urls.length === 0) {
     throw new MeshError("usage", "Cannot join: no coordinator is known", {
       hint: "Paste the line that `tunnelmesh up` printed on the first machine",
@@ -235,6 +248,8 @@ async function belong(
       urls,
       identity,
       token,
+      userName: userName(),
+      wallTime: Date.now,
       caCertificate: isSameMesh || !token ? before?.caCertificate ?? null : null,
       name,
       aliases: [...aliases],
@@ -243,17 +258,46 @@ async function belong(
     });
     const membership = membershipOf(identity, { urls, caCertificate }, reply, before);
     if (kept && kept.reply.meshId !== reply.meshId) await removePeers(state);
+    const belonging = await withLog(state, membership, identity);
     await saveMembership(state, membership);
     if (reply.name !== name) {
       progress.warning(`The name "${name}" is taken: this node is "${reply.name}"`);
     }
-    return membership;
+    return belonging;
   } catch (error) {
     const isAway = error instanceof MeshError && error.code === "coordinator-unreachable";
     if (!isAway || !before || !isSameMesh) throw error;
     progress.warning(`Going on from the last known state: ${errorMessage(error)}`);
-    return before;
+    return await withLog(state, before, identity);
   }
+}
+
+/** Opens the mesh's log, which a machine that has none reads from the coordinator. */
+async function withLog(
+  state: StateDir,
+  membership: Membership,
+  identity: Identity,
+): Promise<Belonging> {
+  const { meshId } = membership.reply;
+  const kept = openLogFile(state, meshId);
+  if (kept) return new Belonging(membership, kept);
+  const log = await readLog(
+    null,
+    meshId,
+    (from) =>
+      callCoordinator(membership, identity, {
+        method: "POST",
+        path: PATHS.logRead,
+        body: { from },
+      }),
+  );
+  return new Belonging(membership, createLogFile(state, log));
+}
+
+/** What the first user of a mesh is called: who runs this, unless that is root. */
+function userName(): string {
+  const name = Deno.env.get("SUDO_USER") ?? Deno.env.get("USER") ?? "";
+  return name === "root" || name === "" ? "admin" : name.toLowerCase();
 }
 
 /**

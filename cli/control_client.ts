@@ -3,6 +3,7 @@
  * 9457) for errors.
  * @module
  */
+import type { z } from "zod";
 import type {
   DnsFinding,
   NetcheckReport,
@@ -11,6 +12,16 @@ import type {
   StatusReport,
   WhyReport,
 } from "../core/daemon/api_types.ts";
+import type {
+  AppendReport,
+  AppendRequest,
+  DraftReport,
+  MeshLogReport,
+  MeshReport,
+  TokenReport,
+  TokenRequest,
+} from "../core/daemon/mesh_report.ts";
+import type { Body } from "../core/state/bodies.ts";
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
@@ -21,13 +32,6 @@ export interface PingOptions {
   readonly count: number;
   readonly intervalMs: number;
   readonly timeoutMs: number;
-}
-
-/** A call to the coordinator that the daemon signs with the node's identity. */
-export interface AdminCall {
-  readonly method: "GET" | "POST" | "DELETE";
-  readonly path: string;
-  readonly body: Readonly<Record<string, unknown>>;
 }
 
 /** A connection, or why there is none. */
@@ -105,9 +109,34 @@ export class ControlClient implements Disposable {
     return this.#json("GET", "/v1/bugreport");
   }
 
-  /** @throws {MeshError} what the coordinator answers, `forbidden` for a node that is no admin. */
-  admin<T>(call: AdminCall): Promise<T> {
-    return this.#json("POST", "/v1/admin", call);
+  /** What the mesh's log comes to at present. */
+  mesh(): Promise<MeshReport> {
+    return this.#json("GET", "/v1/mesh");
+  }
+
+  /** The mesh's log. */
+  meshLog(): Promise<MeshLogReport> {
+    return this.#json("GET", "/v1/mesh/log");
+  }
+
+  /** The entry that would state `body` now, to be signed. */
+  draft(body: Body): Promise<DraftReport> {
+    return this.#json("POST", "/v1/mesh/draft", { body });
+  }
+
+  /** @throws {MeshError} `entry-forbidden`, `entry-conflict`, `last-admin`, `log-fork` */
+  append(request: AppendRequest): Promise<AppendReport> {
+    return this.#json("POST", "/v1/mesh/append", request);
+  }
+
+  /** @throws {MeshError} `forbidden` for a node that is no admin's, `name-unknown` */
+  createToken(request: z.input<typeof TokenRequest>): Promise<TokenReport> {
+    return this.#json("POST", "/v1/tokens", request);
+  }
+
+  /** @throws {MeshError} `token-invalid`, `forbidden` */
+  async revokeToken(id: string): Promise<void> {
+    await this.#json("POST", "/v1/tokens/revoke", { id });
   }
 
   [Symbol.dispose](): void {

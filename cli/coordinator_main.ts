@@ -11,13 +11,10 @@ import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 
-/** How long the first invitation of a mesh without nodes admits one. */
-const FIRST_INVITATION_MS = 24 * 3_600_000;
-
 /** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
 export async function startCoordinator(
   options: CoordinatorRunOptions,
-  supervised: string | null,
+  isSupervised: boolean,
 ): Promise<void> {
   const { listen, dataDir, cidr4, certificate, logLevel, progress } = options;
   const { stunPort, stunAddress } = options;
@@ -39,10 +36,8 @@ export async function startCoordinator(
   const { port } = coordinator;
   const urls = publicHosts.map((host) => `https://${formatHost(host, port)}`);
   try {
-    if (supervised) {
-      const choices = { coordinator: true, expiresInMs: FIRST_INVITATION_MS };
-      const needsToken = supervised === "token" || coordinator.nodeCount === 0;
-      const token = needsToken ? coordinator.createToken(choices).token : null;
+    if (isSupervised) {
+      const token = coordinator.firstToken("coordinator");
       const local = listen.host === null || listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host;
       const localUrl = `https://${formatHost(local, port)}`;
       const facts: CoordinatorFacts = { urls, localUrl, token };
@@ -51,10 +46,8 @@ export async function startCoordinator(
       return;
     }
     progress.listening(urls);
-    if (coordinator.nodeCount === 0) {
-      const { token } = coordinator.createToken({ expiresInMs: FIRST_INVITATION_MS });
-      progress.invitation(urls[0]!, token);
-    }
+    const token = coordinator.firstToken("node");
+    if (token !== null) progress.invitation(urls[0]!, token);
     await untilSignal(new Promise<never>(() => {}));
     progress.stopping("Stopping");
   } finally {

@@ -11,7 +11,7 @@ import { MeshError } from "../core/errors.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { COORDINATOR_FLAGS, selfCommand } from "./self_command.ts";
 
-/** Tells a coordinator that it was started by `up`: "token" asks for {@link CoordinatorFacts}' token. */
+/** Tells a coordinator that it was started by `up`. */
 export const SUPERVISED = "TUNNELMESH_SUPERVISED";
 
 /** What the child tells. */
@@ -20,7 +20,7 @@ export const CoordinatorFacts = z.strictObject({
   urls: z.array(z.string()).min(1),
   /** What this machine reaches. */
   localUrl: z.string(),
-  /** Admits the node beside it, once, as the coordinator's own; null when it is a member. */
+  /** Admits the node beside it, as the first of a new mesh; null in a mesh that somebody joined. */
   token: z.string().nullable(),
 });
 export type CoordinatorFacts = z.infer<typeof CoordinatorFacts>;
@@ -42,11 +42,8 @@ export class CoordinatorProcess implements AsyncDisposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws {MeshError} when it ends before it listens; its own words are on stderr. */
-  static async start(
-    options: CoordinatorRunOptions,
-    { needsToken }: { readonly needsToken: boolean },
-  ): Promise<CoordinatorProcess> {
-    const child = spawn(options, needsToken);
+  static async start(options: CoordinatorRunOptions): Promise<CoordinatorProcess> {
+    const child = spawn(options);
     return new CoordinatorProcess(options, child, await child.facts);
   }
 
@@ -76,7 +73,7 @@ export class CoordinatorProcess implements AsyncDisposable {
   }
 
   #restart(): void {
-    this.#child = spawn(this.#options, false);
+    this.#child = spawn(this.#options);
     // Why it failed is on stderr already; the watch tries again.
     this.#child.facts.then((facts) => this.facts = facts, () => {});
     this.#watch(this.#child);
@@ -89,14 +86,14 @@ interface Child {
   stop(): Promise<void>;
 }
 
-function spawn(options: CoordinatorRunOptions, needsToken: boolean): Child {
+function spawn(options: CoordinatorRunOptions): Child {
   const [program, ...args] = selfCommand(COORDINATOR_FLAGS, ["serve", ...argumentsOf(options)]);
   const process = new Deno.Command(program!, {
     args,
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
-    env: { [SUPERVISED]: needsToken ? "token" : "yes" },
+    env: { [SUPERVISED]: "yes" },
   }).spawn();
   return {
     process,

@@ -9,7 +9,7 @@ import { MeshError } from "../core/errors.ts";
 import { FakeDaemon, type FakeReply, PEER, type SeenRequest, STATUS } from "./fake_daemon.ts";
 import { WIDE_FLAGS } from "./permissions.ts";
 import { tempDir } from "./testing_host.ts";
-import { yamlSource } from "./yaml_source.ts";
+import { yamlSource } from "../core/daemon/yaml_source.ts";
 
 const MAIN = new URL("../main.ts", import.meta.url).pathname;
 

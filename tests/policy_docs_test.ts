@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { yamlSource } from "../cli/yaml_source.ts";
+import { yamlSource } from "../core/daemon/yaml_source.ts";
 import type { Source } from "../core/config/source.ts";
 import { meshOf } from "../core/policy/_world.ts";
 import { checkPolicy, formatCheck } from "../core/policy/check.ts";

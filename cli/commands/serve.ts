@@ -76,7 +76,7 @@ export const serve = defineCommand({
   async run(_input, { host }, { node, coordinator, usedCidrs }) {
     if (!node) {
       const { startCoordinator } = await import("../coordinator_main.ts");
-      return await startCoordinator(coordinator, host.env[SUPERVISED] ?? null);
+      return await startCoordinator(coordinator, host.env[SUPERVISED] !== undefined);
     }
     const { runUp } = await import("../compose.ts");
     const { context, logLevel, progress } = coordinator;

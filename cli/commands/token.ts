@@ -4,11 +4,12 @@
  */
 import { z } from "zod";
 import { parseDuration } from "../../core/config/units.ts";
-import { PATHS } from "../../core/control/envelope.ts";
-import type { TokenCreateReply, TokenInfo, TokenListReply } from "../../core/control/messages.ts";
+import type { MeshAuthorityReport } from "../../core/daemon/mesh_report.ts";
+import { Label, UserName } from "../../core/state/bodies.ts";
 import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
 import { type Column, formatTime } from "../format.ts";
 import type { Output } from "../output.ts";
+import { usage } from "../parse.ts";
 
 const PERMISSIONS: Permissions = { opens: ["$control"] };
 
@@ -16,12 +17,22 @@ const create = defineCommand({
   name: "create",
   aliases: ["add"],
   summary: "Make a join token and print the line to paste on the other machine",
-  description: "Shown once: the coordinator keeps only a hash of it. Needs an admin's node.",
+  description:
+    "Shown once: the mesh's log holds only the public half of its key. Needs an admin's machine. " +
+    "What joins with it is yours, or of --user, or, with --tag alone, nobody's.",
   examples: [
     { command: "tunnelmesh token create", meaning: "For one machine, within a day" },
     {
       command: "tunnelmesh token create --reusable --expires 7d --note ci",
       meaning: "For any number of machines, within a week",
+    },
+    {
+      command: "tunnelmesh token create --tag server --expires 1h",
+      meaning: "For a machine that belongs to nobody and has that tag",
+    },
+    {
+      command: "tunnelmesh token create --new-user bob",
+      meaning: "Invite bob, whose key becomes that of the machine where he joins",
     },
     {
       command: "tunnelmesh token create --json | jq -r .token > token",
@@ -39,18 +50,36 @@ const create = defineCommand({
       error: "must be a time such as 30m, 24h or 7d, or never",
     }),
     note: z.string().max(200).default("").meta({ description: "A word on what it is for" }),
+    user: z.string().optional().meta({
+      description: "Whose the machines are; by default yours",
+      placeholder: "NAME",
+    }),
+    newUser: UserName.optional().meta({
+      description: "Make a user of that name and invite them",
+      placeholder: "NAME",
+    }),
+    tag: z.array(Label).default([]).meta({
+      description: "Tag of the machines; may be given more than once",
+      placeholder: "TAG",
+    }),
+    coordinator: z.boolean().default(false).meta({
+      description: "The machine runs a coordinator of the mesh",
+    }),
   }),
   permissions: PERMISSIONS,
-  async run({ reusable, expires, note }, { out, daemon }) {
+  async run({ expires, tag: tags, coordinator: isCoordinator, ...choices }, { out, daemon }) {
+    if (choices.newUser !== undefined && (choices.reusable || choices.user !== undefined)) {
+      throw usage("tunnelmesh token create", "--new-user goes with neither --user nor --reusable");
+    }
     using client = await daemon();
     const { url } = (await client.status()).coordinator;
     const expiresInMs = parseDuration(expires);
-    const body = { reusable, note, ...(expiresInMs === null ? {} : { expiresInMs }) };
-    const call = { method: "POST", path: PATHS.tokens, body } as const;
-    const { token, info } = await client.admin<TokenCreateReply>(call);
+    const made = await client.createToken({ ...choices, tags, isCoordinator, expiresInMs });
+    const { id, token, expiresAt } = made;
     const command = `sudo tunnelmesh join ${url} --token ${token}`;
-    out.document({ ...info, token, url, command }, () => [
-      `Token ${info.id} admits ${reusable ? "any number of nodes" : "one node"}, ${lifeOf(info)}.`,
+    const admits = choices.reusable ? "any number of machines" : "one machine";
+    out.document({ ...made, url, command }, () => [
+      `Token ${id} admits ${admits}, ${lifeOf(expiresAt)}.`,
       "On the machine that shall join, run:",
       "",
       `  ${out.bold(command)}`,
@@ -66,13 +95,13 @@ const list = defineCommand({
   permissions: PERMISSIONS,
   async run(_input, { out, daemon }) {
     using client = await daemon();
-    const call = { method: "GET", path: PATHS.tokens, body: {} } as const;
-    const { tokens } = await client.admin<TokenListReply>(call);
-    if (tokens.length === 0 && !out.isJson) {
+    const { authorities } = await client.mesh();
+    if (authorities.length === 0 && !out.isJson) {
       return out.line("No tokens: `tunnelmesh token create` makes one");
     }
-    const sorted = [...tokens].sort((a, b) => b.createdAt - a.createdAt);
-    out.list(sorted, COLUMNS, (token) => rowOf(token, out));
+    const sorted = [...authorities].sort((a, b) => b.createdAt - a.createdAt);
+    const tokens = sorted.map((each) => ({ ...each, state: stateOf(each, Date.now()) }));
+    out.list(tokens, COLUMNS, (token) => rowOf(token, out));
   },
 });
 
@@ -94,7 +123,7 @@ const revoke = defineCommand({
   permissions: PERMISSIONS,
   async run({ id }, { out, daemon }) {
     using client = await daemon();
-    await client.admin({ method: "DELETE", path: `${PATHS.tokens}/${id}`, body: {} });
+    await client.revokeToken(id);
     out.document({ id, state: "revoked" }, () => [`Token ${id} is revoked`]);
   },
 });
@@ -110,23 +139,32 @@ const COLUMNS: readonly Column[] = [
   { title: "State" },
   { title: "Admits" },
   { title: "Used", align: "right" },
+  { title: "For" },
   { title: "Expires" },
   { title: "Note", shrinksTo: 8 },
 ];
 
-function rowOf(token: TokenInfo, out: Output): string[] {
-  const state = token.state === "valid" ? out.green(token.state) : out.dim(token.state);
-  const expires = token.expiresAt === null ? "never" : formatTime(token.expiresAt);
+type State = "valid" | "used" | "expired" | "revoked";
+
+function stateOf(token: MeshAuthorityReport, now: number): State {
+  if (token.withdrawnAt !== null) return "revoked";
+  if (token.expiresAt !== null && now > token.expiresAt) return "expired";
+  return token.uses >= token.maxNodes ? "used" : "valid";
+}
+
+function rowOf(token: MeshAuthorityReport & { readonly state: State }, out: Output): string[] {
+  const whose = [token.user ?? "", ...token.tags.map((tag) => `tag:${tag}`)].filter(Boolean);
   return [
     token.id,
-    state,
-    token.reusable ? "many" : "one",
+    token.state === "valid" ? out.green(token.state) : out.dim(token.state),
+    token.maxNodes > 1 ? "many" : "one",
     String(token.uses),
-    expires,
+    whose.join(" "),
+    token.expiresAt === null ? "never" : formatTime(token.expiresAt),
     token.note,
   ];
 }
 
-function lifeOf({ expiresAt }: TokenInfo): string {
+function lifeOf(expiresAt: number | null): string {
   return expiresAt === null ? "without end" : `until ${formatTime(expiresAt)}`;
 }

@@ -17,7 +17,7 @@ import { TOKEN_SECRET_BYTES, tokenIdOf } from "../../core/identity/token.ts";
 import type { PeerId } from "../../core/ids.ts";
 import { admissionKey, expectAdmitting } from "../../core/state/admission.ts";
 import { COORDINATOR_TAG, sortedSet, UserName } from "../../core/state/bodies.ts";
-import { bootstrapEntries } from "../../core/state/bootstrap.ts";
+import { BOOTSTRAP_USER, bootstrapEntries } from "../../core/state/bootstrap.ts";
 import { type SignedEntry, verifyEntry } from "../../core/state/entry.ts";
 import { DEFAULT_EXPIRES_AFTER_MS, expiryOf } from "../../core/state/expiry.ts";
 import { signHead } from "../../core/state/head.ts";
@@ -183,7 +183,8 @@ export class Mesh {
     if (!this.isNew) {
       throw new MeshError("token-used", "Cannot join: the mesh has its first node", { hint: ASK });
     }
-    const name = UserName.safeParse(first.user).success ? first.user : first.name;
+    const wanted = UserName.safeParse(first.user).success ? first.user : first.name;
+    const name = wanted === BOOTSTRAP_USER ? "admin" : wanted;
     const entries = bootstrapEntries(this.log, this.#identity, {
       name,
       key: first.identity,

@@ -1,7 +1,7 @@
 /**
  * Do defaults, file, environment and flags win in that order, and is what is wrong named?
  *
- * Trees stand for files here; `cli/yaml_source_test.ts` reads real YAML.
+ * Trees stand for files here; `core/daemon/yaml_source_test.ts` reads real YAML.
  * @module
  */
 import assert from "node:assert/strict";

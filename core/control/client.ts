@@ -35,7 +35,7 @@ import {
   type ServerMessage,
 } from "./messages.ts";
 import { type MeshFacts, type NetmapChanges, NetmapView } from "./netmap.ts";
-import { isSameRecord, type Pin, type RecordVerifier, type Refusal, Roster } from "./roster.ts";
+import { type IsMember, isSameRecord, type Pin, type RecordVerifier, type Refusal, Roster } from "./roster.ts";
 
 /** A ping goes out this often; a third of the coordinator's patience of 45 s. */
 export const PING_INTERVAL_MS = 15_000;
@@ -102,7 +102,7 @@ export interface ControlClientOptions {
   readonly urls: readonly string[];
   readonly facts: MeshFacts;
   /** Whether the mesh's log has an identity as a member. */
-  readonly isMember: (id: PeerId) => boolean;
+  readonly isMember: IsMember;
   /** The node's own record, `facts.meshId` inside. */
   readonly record: SignedRecord;
   readonly endpoints?: readonly Endpoint[];
@@ -174,7 +174,7 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
       ...(pins ? { pins } : {}),
       ...(verifier ? { verifier } : {}),
     });
-    roster.accept(options.record);
+    roster.accept(options.record, Infinity);
     this.view = new NetmapView(facts, roster);
     // What a disk kept says nothing about who is online.
     const kept = options.netmap?.peers.map((peer) => ({ ...peer, online: false })) ?? [];

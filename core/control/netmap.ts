@@ -154,9 +154,18 @@ export class NetmapView {
     return { ...changes, removed: [...removed, ...changes.removed], areCoordinatorsOther };
   }
 
+  /** This node itself hears from these peers, whatever coordinators know of that. */
+  heard(ids: readonly PeerId[], wallTime: number): void {
+    for (const id of ids) {
+      const peer = this.#peers.get(id);
+      if (peer) this.#peers.set(id, { ...peer, lastSeen: Math.max(peer.lastSeen, wallTime) });
+    }
+  }
+
   /** The mesh's log has grown: who is a member now, and who is none any more? */
   review(): NetmapChanges {
-    const gone = [...this.#peers.keys()].filter((id) => !this.#roster.isMember(id));
+    const peers = [...this.#peers.values()];
+    const gone = peers.flatMap((peer) => this.#roster.isMember(peer.id, seenAt(peer)) ? [] : peer.id);
     for (const id of gone) {
       this.#peers.delete(id);
       this.#roster.release(id);
@@ -187,7 +196,7 @@ export class NetmapView {
     for (let round = 0; round < 2 && pending.length > 0; round++) {
       const failed = new Map<PeerEntry, Refusal>();
       for (const entry of pending) {
-        const verdict = this.#roster.accept(entry.record);
+        const verdict = this.#roster.accept(entry.record, seenAt(entry));
         if (!verdict.ok) {
           failed.set(entry, verdict.refusal);
           continue;
@@ -233,6 +242,11 @@ export class NetmapView {
     this.#peers.set(record.id, peer);
     return peer;
   }
+}
+
+/** When somebody was heard of, for {@link Roster}. */
+function seenAt({ online, lastSeen }: Pick<PeerEntry, "online" | "lastSeen">): number {
+  return online ? Infinity : lastSeen;
 }
 
 function isSamePeer(a: MeshPeer, b: MeshPeer): boolean {

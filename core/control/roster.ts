@@ -96,12 +96,18 @@ export function isSameRecord(a: SignedRecord, b: SignedRecord): boolean {
     a.kind === b.kind;
 }
 
+/**
+ * Whether an identity is a member.
+ * @param lastSeen Wall time when it was last heard of, Infinity for now: who is away too long is none.
+ */
+export type IsMember = (id: PeerId, lastSeen: number) => boolean;
+
 export interface RosterOptions {
   readonly meshId: string;
   readonly cidr4: string;
   readonly prefix6: string;
   /** Whether the mesh's log, as far as it is known here, has this identity as a member. */
-  readonly isMember: (id: PeerId) => boolean;
+  readonly isMember: IsMember;
   /** What earlier runs saw. */
   readonly pins?: readonly Pin[];
   readonly verifier?: RecordVerifier;
@@ -137,8 +143,11 @@ export class Roster {
     return this.#revision;
   }
 
-  /** Judges one record and, when it is accepted, remembers it. A `left` record is accepted too. */
-  accept(signed: SignedRecord): Verdict {
+  /**
+   * Judges one record and, when it is accepted, remembers it. A `left` record is accepted too.
+   * @param lastSeen As for {@link IsMember}.
+   */
+  accept(signed: SignedRecord, lastSeen: number): Verdict {
     let record: NodeRecord;
     try {
       record = this.#verifier.verify(signed);
@@ -147,7 +156,11 @@ export class Roster {
     }
     const pin = pinOf(record, signed);
     const held = this.#pins.get(record.id);
-    if (held?.digest === pin.digest && held.seq === pin.seq) return { ok: true, record };
+    if (!record.left && !this.#options.isMember(record.id, lastSeen)) {
+      return refuse("not-member", record.id, "no entry of the mesh's log admits it");
+    }
+    const isHeld = held?.digest === pin.digest && held.seq === pin.seq && held.left === pin.left;
+    if (isHeld) return { ok: true, record };
     const refusal = this.#objection(record, held);
     if (refusal) return { ok: false, refusal };
     if (!held && !this.#makeRoom()) return refuse("table-full", record.id, `${MAX_PINS} are known`);
@@ -167,8 +180,8 @@ export class Roster {
   }
 
   /** Whether the identity is a member, as far as is known. */
-  isMember(id: PeerId): boolean {
-    return this.#options.isMember(id);
+  isMember(id: PeerId, lastSeen: number): boolean {
+    return this.#options.isMember(id, lastSeen);
   }
 
   #objection(record: NodeRecord, held: Pin | undefined): Refusal | null {
@@ -176,9 +189,6 @@ export class Roster {
     const because = (reason: RefusalReason, detail: string) => ({ reason, id, detail });
     if (record.meshId !== this.#options.meshId) {
       return because("other-mesh", `it is for mesh ${record.meshId}`);
-    }
-    if (!record.left && !this.#options.isMember(id)) {
-      return because("not-member", "no entry of the mesh's log admits it");
     }
     if (held && record.seq < held.seq) {
       return because("rollback", `sequence ${record.seq} is older than ${held.seq}`);

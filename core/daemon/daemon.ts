@@ -32,6 +32,7 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
+import { MeshPolicy } from "./mesh_policy.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
@@ -45,6 +46,8 @@ const PORT_FILE = "port.json";
 const TRIM_DELAYS_MS = [5_000, 30_000];
 /** How often a sleep of the machine is looked for. */
 const SLEEP_CHECK_MS = 1_000;
+/** How often it is looked who has expired. */
+const REVIEW_MS = 600_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
 type Timer = ReturnType<typeof setTimeout>;
@@ -53,6 +56,7 @@ type Timer = ReturnType<typeof setTimeout>;
 export class Daemon {
   readonly node: NodeMachine;
   readonly plane: DataPlane;
+  readonly policy: MeshPolicy;
   readonly zone: Zone;
   readonly clock: () => Millis;
   readonly startedAt: Millis;
@@ -71,8 +75,10 @@ export class Daemon {
   #saveTimer: Timer | undefined;
   #trimTimer: Timer | undefined;
   #sleepTimer: Timer | undefined;
+  #reviewTimer: Timer | undefined;
   #watcher: { close(): void } | undefined;
   #isClosed = false;
+  #onMeshChange: () => void = () => {};
 
   /**
    * Creates interface and socket and starts forwarding.
@@ -159,6 +165,13 @@ export class Daemon {
     this.#paths = this.#openPaths();
     this.#carriers = this.#openCarriers();
     this.#reachability = this.#openReachability();
+    this.policy = new MeshPolicy({
+      own: reply.id,
+      log: options.logFile.log,
+      view: this.node.control.view,
+      publish: (rules) => this.#effects.setPolicy(rules),
+      tell: log,
+    });
     this.#effects = new Effects({
       node: this.node,
       plane: this.plane,
@@ -171,8 +184,23 @@ export class Daemon {
       own: reply.addresses.map((ip) => parsePrefix(ip)!),
       log,
       added: (peer) => this.#preferConfigured(peer),
+      logFile: options.logFile,
+      meshChanged: () => {
+        this.policy.refresh();
+        this.#onMeshChange();
+      },
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
+  }
+
+  /** Who was away for too long is a member no longer; nobody tells of that. */
+  #review(): void {
+    const { node } = this;
+    const heard = [...node.peers.values()].flatMap(({ id, slot }) =>
+      id !== null && node.device.report(slot)?.state === "up" ? [id] : []
+    );
+    node.control.view.heard(heard, this.options.wallTime());
+    this.#control({ type: "review" });
   }
 
   #trimLater([delay, ...more]: readonly number[]): void {
@@ -243,6 +271,7 @@ export class Daemon {
       if (first) changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
     });
     const sleep = new SuspendDetector();
+    this.#reviewTimer = setInterval(() => this.#review(), REVIEW_MS);
     this.#sleepTimer = setInterval(() => {
       const ms = sleep.look(readClocks());
       if (ms > 0) changed(`the machine slept for ${Math.round(ms / 1000)} s`);
@@ -270,6 +299,11 @@ export class Daemon {
     this.#path({ type: "prefer", peer, preference });
   }
 
+  /** Calls back when the mesh's log has grown or a name in it has changed. */
+  set onMeshChange(listener: () => void) {
+    this.#onMeshChange = listener;
+  }
+
   /** Stops forwarding and removes the interface. The last netmap is on disk afterwards. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -282,6 +316,7 @@ export class Daemon {
       ]
     ) clearTimeout(timer);
     clearInterval(this.#sleepTimer);
+    clearInterval(this.#reviewTimer);
     this.#watcher?.close();
     this.#effects.close();
     await this.#reachability.close();

@@ -12,10 +12,13 @@ import { type Ip, parseEndpoint, type Prefix } from "../ip.ts";
 import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import { kindOf } from "../path/address.ts";
+import type { LogFile } from "../platform/log_file.ts";
 import type { Route } from "../route/lpm.ts";
+import type { SyncAlert } from "../state/sync.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { DataPlane } from "./dataplane.ts";
+import type { FilterRule } from "../filter/rules.ts";
 import { FilterRules } from "./filter_rules.ts";
 import type { Log } from "./log.ts";
 import type { PathShell } from "./path_shell.ts";
@@ -41,6 +44,9 @@ export interface EffectTargets {
   readonly added: (peer: NodePeer) => void;
   /** Netmap and pins changed. */
   readonly save: () => void;
+  readonly logFile: LogFile;
+  /** The mesh's log, or the names in it, changed. */
+  readonly meshChanged: () => void;
 }
 
 /** Performs effects; a new one does not compile until it is handled here. */
@@ -48,6 +54,7 @@ export class Effects {
   readonly #targets: EffectTargets;
   readonly #drops = new Map<Drop, number>();
   readonly #rules = new FilterRules();
+  #routes: readonly Route[] | null = null;
   #routeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(targets: EffectTargets) {
@@ -107,6 +114,14 @@ export class Effects {
         return false;
       case "names":
         zone.setNodes(effect.nodes, effect.coordinators);
+        this.#targets.meshChanged();
+        return false;
+      case "log-grown":
+        this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
+        this.#targets.meshChanged();
+        return false;
+      case "log-alert":
+        this.#logAlert(effect.alert);
         return false;
       case "save":
         this.#targets.save();
@@ -114,6 +129,12 @@ export class Effects {
       default:
         return this.#performControl(effect);
     }
+  }
+
+  /** The policy's rules for this node have changed; null denies everything. */
+  setPolicy(rules: readonly FilterRule[] | null): void {
+    this.#rules.setCoordinatorRules(rules);
+    if (this.#routes) this.#setRoutes(this.#routes);
   }
 
   close(): void {
@@ -147,6 +168,9 @@ export class Effects {
         }
         return false;
       case "called":
+      case "log-open":
+      case "log-message":
+      case "log-closed":
         return false;
       default:
         return unreachable(effect);
@@ -160,6 +184,23 @@ export class Effects {
     } else this.#targets.log("debug", "Session down", { peer, reason: effect.reason });
   }
 
+  #logAlert(alert: SyncAlert): void {
+    const { log } = this.#targets;
+    switch (alert.type) {
+      case "equivocation":
+        return log("error", "Somebody told two stories of the mesh's log", { key: alert.signer });
+      case "stale":
+        return log("warn", "The coordinator does not take entries of the mesh's log", {
+          theirs: alert.theirs,
+        });
+      case "refused":
+        return log("error", "Refused what a coordinator says of the mesh's log", {
+          code: alert.code,
+          why: alert.why,
+        });
+    }
+  }
+
   #logPath(effect: PathEffect): void {
     if (effect.type !== "use-path" || effect.why === "") return;
     const { path, why } = effect;
@@ -171,6 +212,7 @@ export class Effects {
   }
 
   #setRoutes(routes: readonly Route[]): void {
+    this.#routes = routes;
     const { node, own } = this.#targets;
     this.#publish(routes, this.#rules.compile(node.peers.values(), own));
   }

@@ -8,28 +8,21 @@ import type { FilterRule } from "../filter/rules.ts";
 import type { Prefix } from "../ip.ts";
 import type { NodePeer } from "../node_peer.ts";
 
-/** Until the mesh has a policy its members may reach everything on each other. */
-const NO_POLICY: FilterRule = {
-  id: "no-policy",
-  layer: "coordinator",
-  action: "allow",
-  sources: null,
-  protocol: "any",
-  ports: null,
-  destinations: null,
-  origin: { where: "built in", comment: "the mesh has no policy" },
-};
-
 /** See the module's doc. */
 export class FilterRules {
   #generation = 0;
+  #policy: readonly FilterRule[] = [];
+
+  setCoordinatorRules(rules: readonly FilterRule[] | null): void {
+    this.#policy = rules ?? [];
+  }
 
   /**
    * The rules as workers read them.
    * @param own This node's addresses.
    */
   compile(nodes: Iterable<NodePeer>, own: readonly Prefix[]): CompiledRules {
-    const rules = [NO_POLICY];
+    const rules = this.#policy;
     // A plain WireGuard peer has a name alone, which no id looks like.
     const peers = new Map(
       [...nodes].map(({ slot, id, name }) => [slot, id ?? `wireguard:${name}`]),

@@ -8,6 +8,8 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
+import type { MeshAdmin } from "./mesh_admin.ts";
+import { AppendRequest, DraftRequest, TokenRequest, TokenRevokeRequest } from "./mesh_report.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type {
@@ -32,8 +34,14 @@ export interface LocalApiActions {
   bugreport(): unknown;
   leave(): Promise<void>;
   stop(): void;
-  admin(request: AdminRequest): Promise<unknown>;
+  readonly mesh: MeshActions;
 }
+
+/** What the API offers of the mesh's log. */
+export type MeshActions = Pick<
+  MeshAdmin,
+  "report" | "entries" | "draft" | "append" | "state" | "createToken" | "withdrawToken"
+>;
 
 export const PingRequest = z.strictObject({
   peer: z.string().min(1).max(255),
@@ -53,13 +61,6 @@ export const PathsRequest = z.strictObject({
 });
 export type PathsRequest = z.infer<typeof PathsRequest>;
 
-export const AdminRequest = z.strictObject({
-  method: z.enum(["GET", "POST", "DELETE"]),
-  path: z.string().startsWith("/api/v1/").max(256),
-  body: z.record(z.string(), z.unknown()).default({}),
-});
-export type AdminRequest = z.infer<typeof AdminRequest>;
-
 interface Route {
   readonly method: "GET" | "POST";
   /** Whether it changes nothing, and so is offered to every local user. */
@@ -70,6 +71,50 @@ interface Route {
     signal: AbortSignal,
   ): Promise<Response> | Response;
 }
+
+/** What is about the mesh's log; only the daemon's own user may see or change it. */
+const MESH_ROUTES: Readonly<Record<string, Route>> = {
+  "/v1/mesh": {
+    method: "GET",
+    isReadOnly: false,
+    handle: ({ mesh }) => Response.json(mesh.report()),
+  },
+  "/v1/mesh/log": {
+    method: "GET",
+    isReadOnly: false,
+    handle: ({ mesh }) => Response.json(mesh.entries()),
+  },
+  "/v1/mesh/draft": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async ({ mesh }, request) =>
+      Response.json(mesh.draft((await parseBody(request, DraftRequest)).body)),
+  },
+  "/v1/mesh/append": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async ({ mesh }, request) => {
+      const wanted = await parseBody(request, AppendRequest);
+      return Response.json(
+        await ("signed" in wanted ? mesh.append(wanted.signed) : mesh.state(wanted.body)),
+      );
+    },
+  },
+  "/v1/tokens": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async ({ mesh }, request) =>
+      Response.json(await mesh.createToken(await parseBody(request, TokenRequest))),
+  },
+  "/v1/tokens/revoke": {
+    method: "POST",
+    isReadOnly: false,
+    handle: async ({ mesh }, request) => {
+      await mesh.withdrawToken((await parseBody(request, TokenRevokeRequest)).id);
+      return Response.json({});
+    },
+  },
+};
 
 const ROUTES: Readonly<Record<string, Route>> = {
   "/v1/status": {
@@ -136,12 +181,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
       return Response.json({});
     },
   },
-  "/v1/admin": {
-    method: "POST",
-    isReadOnly: false,
-    handle: async (actions, request) =>
-      Response.json(await actions.admin(await parseBody(request, AdminRequest))),
-  },
+  ...MESH_ROUTES,
 };
 
 /** Serves both sockets until closed. */

@@ -9,9 +9,12 @@ import { z } from "zod";
 import { RegisterReply } from "../control/messages.ts";
 import type { Identity } from "../identity/keys.ts";
 import { SignedRecord, signNodeRecord } from "../identity/record.ts";
+import { LogFile } from "../platform/log_file.ts";
+import type { MeshLog } from "../state/log.ts";
 import type { StateDir } from "./state_dir.ts";
 
 const FILE = "mesh.json";
+const LOG_FILE = "mesh.log";
 
 /** The content of `mesh.json`. */
 export const Membership = z.strictObject({
@@ -43,7 +46,17 @@ export async function removeMembership(state: StateDir): Promise<void> {
 
 /** Forgets what was seen of peers: names and addresses of another mesh would be held against it. */
 export async function removePeers(state: StateDir): Promise<void> {
-  for (const name of ["netmap.json", "seen.json"]) await state.remove(name);
+  for (const name of ["netmap.json", "seen.json", LOG_FILE]) await state.remove(name);
+}
+
+/** This node's copy of the mesh's log; null when there is none. @throws {MeshError} "state-invalid" */
+export function openLogFile(state: StateDir, meshId: string): LogFile | null {
+  return LogFile.open(state.pathOf(LOG_FILE), meshId);
+}
+
+/** Keeps a log that was read for the first time. */
+export function createLogFile(state: StateDir, log: MeshLog): LogFile {
+  return LogFile.create(state.pathOf(LOG_FILE), log);
 }
 
 /**

@@ -3,12 +3,16 @@
  * @module
  */
 import { ControlClient } from "../control/client.ts";
-import type { Netmap } from "../control/messages.ts";
+import { MAX_NODE_LOG_LENGTH, type Netmap } from "../control/messages.ts";
 import type { Pin } from "../control/roster.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
 import type { Identity } from "../identity/keys.ts";
 import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
+import type { LogFile } from "../platform/log_file.ts";
+import { expiryOf } from "../state/expiry.ts";
+import { signHead } from "../state/head.ts";
+import { LogSync } from "../state/sync.ts";
 import { Device } from "../wireguard/device.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
@@ -26,6 +30,8 @@ export interface DaemonOptions {
   readonly identity: Identity;
   readonly state: StateDir;
   readonly membership: Membership;
+  /** The mesh's log, which says who is a member. */
+  readonly logFile: LogFile;
   /** Name of the context, one of several that this machine may run. */
   readonly context: string;
   readonly interfaceName: string;
@@ -72,10 +78,16 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
     features: plane.features,
     ...(options.rekeyAfterMs ? { rekeyAfterMs: options.rekeyAfterMs } : {}),
   });
+  const { log } = options.logFile;
   const control = new ControlClient({
     identity: options.identity,
     urls: urls.map((url) => url.replace(/^https:/, "wss:") + "/api/v1/control"),
     facts: { meshId, cidr4, prefix6 },
+    isMember: (peer, lastSeen) => {
+      const member = log.state.nodes.get(peer);
+      return member !== undefined &&
+        expiryOf(member, lastSeen, options.wallTime()).state !== "expired";
+    },
     record,
     udpPort: plane.udpPort,
     bootId: systemRandom.bytes(8).toHex(),
@@ -89,6 +101,14 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
     seed: systemRandom.uint32(),
     preference: options.preference,
   });
+  const sync = new LogSync({
+    log,
+    sign: (head) => {
+      const at = Math.floor(options.wallTime());
+      return signHead(options.identity, { meshId, ...head, at });
+    },
+    maxLength: MAX_NODE_LOG_LENGTH,
+  });
   const { staticPeers } = options;
-  return new NodeMachine({ id, device, control, paths, staticPeers });
+  return new NodeMachine({ id, device, control, paths, sync, staticPeers });
 }

@@ -29,12 +29,12 @@ import { examineDns } from "./dns_doctor.ts";
 import { ContextNames } from "./dns_contexts.ts";
 import { type DnsServer, startDnsServer } from "./dns_server.ts";
 import {
-  type AdminRequest,
   LocalApi,
   type LocalApiActions,
   type PathsRequest,
   type PingRequest,
 } from "./local_api.ts";
+import { MeshAdmin } from "./mesh_admin.ts";
 import { leavingRecord, removeMembership } from "./membership.ts";
 import { reportWhy } from "./path_report.ts";
 import { callCoordinator } from "./registration.ts";
@@ -44,6 +44,8 @@ import { systemRandom } from "./system_random.ts";
 /** How a node is offered to its users. */
 export interface ServiceOptions extends DaemonOptions {
   readonly socketPath: string;
+  /** What join tokens pin of the coordinator's certificate. */
+  readonly caPin: Uint8Array;
   /** The context that users chose last, or null. */
   readonly activeContext: () => string | null;
   /** What others reach the coordinator by, where that differs from what this node uses. */
@@ -69,6 +71,7 @@ export class NodeService implements LocalApiActions {
   #dnsServer: DnsServer | undefined;
   #systemDns: SystemDns | undefined;
   #dnsProblem: string | null = null;
+  readonly #mesh: MeshAdmin;
 
   /** Starts forwarding, names and the local API. */
   static async start(options: ServiceOptions): Promise<NodeService> {
@@ -88,6 +91,16 @@ export class NodeService implements LocalApiActions {
     this.#daemon = daemon;
     const { context, activeContext: active } = options;
     this.#contexts = new ContextNames({ context, zone: daemon.zone, active });
+    const { identity, membership, logFile, caPin, wallTime } = options;
+    this.#mesh = new MeshAdmin({
+      identity,
+      log: logFile.log,
+      view: daemon.node.control.view,
+      caPin,
+      wallTime,
+      call: (call) => callCoordinator(membership, identity, call),
+    });
+    daemon.onMeshChange = () => this.#mesh.grown();
   }
 
   get daemon(): Daemon {
@@ -126,7 +139,7 @@ export class NodeService implements LocalApiActions {
       meshId: reply.meshId,
       cidr4: reply.cidr4,
       prefix6: reply.prefix6,
-      isAdmin: reply.isAdmin,
+      isAdmin: this.#mesh.isAdmin,
       interfaceName,
       mtu,
       udpPort: plane.udpPort,
@@ -236,9 +249,8 @@ export class NodeService implements LocalApiActions {
     this.#stopped.resolve("stop");
   }
 
-  async admin(request: AdminRequest): Promise<unknown> {
-    const { identity, membership } = this.#options;
-    return await callCoordinator(membership, identity, request);
+  get mesh(): MeshAdmin {
+    return this.#mesh;
   }
 
   async #startDns(): Promise<void> {
@@ -298,6 +310,7 @@ export class NodeService implements LocalApiActions {
       const why = lastError ?? "it did not say why";
       warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
     }
+    if (this.#daemon.policy.problem) warnings.push(this.#daemon.policy.problem);
     const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
     if (problem) warnings.push(problem);
     return warnings;

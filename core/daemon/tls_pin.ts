@@ -118,9 +118,18 @@ export async function isPinnedCa(pem: string, pin: Uint8Array): Promise<boolean>
   return certificate !== null && await matchesPin(certificate, pin);
 }
 
+/** What join tokens pin: the hash of the CA certificate (PEM), or zeros for the system's roots. */
+export async function caPinOf(pem: string | null): Promise<Uint8Array> {
+  const certificate = pem === null ? null : parseCertificate(pem);
+  return certificate ? await digestOf(certificate) : new Uint8Array(32);
+}
+
 async function matchesPin(certificate: X509Certificate, pin: Uint8Array): Promise<boolean> {
-  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(certificate.raw));
-  return equalConstantTime(new Uint8Array(digest), pin);
+  return equalConstantTime(await digestOf(certificate), pin);
+}
+
+async function digestOf(certificate: X509Certificate): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(certificate.raw)));
 }
 
 function parseCertificate(pem: string): X509Certificate | null {

@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { exampleFile } from "../core/config/example.ts";
-import { parsePeerConfig, parseServerConfig } from "../core/config/parse.ts";
-import { PeerFile, ServerFile } from "../core/config/schema.ts";
-import { MeshError } from "../core/errors.ts";
+import { exampleFile } from "../config/example.ts";
+import { parsePeerConfig, parseServerConfig } from "../config/parse.ts";
+import { PeerFile, ServerFile } from "../config/schema.ts";
+import { MeshError } from "../errors.ts";
 import { yamlSource } from "./yaml_source.ts";
 
 function peer(text: string) {

@@ -6,8 +6,8 @@
  */
 import { isMap, isNode, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, Node } from "yaml";
-import { isTree, type Path, type Source, type Tree } from "../core/config/source.ts";
-import { MeshError } from "../core/errors.ts";
+import { isTree, type Path, type Source, type Tree } from "../config/source.ts";
+import { MeshError } from "../errors.ts";
 
 /** A configuration file's name, as messages show it, and its text. */
 export interface ConfigText {
