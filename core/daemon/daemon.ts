@@ -22,7 +22,7 @@ import { type PathEvent } from "../path/agent.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
 import { isStun } from "../stun/message.ts";
-import { watchNetwork } from "../platform/linux/netlink.ts";
+import { watchNetlink } from "../platform/linux/netlink.ts";
 import { readClocks, SuspendDetector } from "../platform/linux/suspend.ts";
 import { Readiness } from "../platform/linux/readiness.ts";
 import { Device } from "../wireguard/device.ts";
@@ -266,9 +266,12 @@ export class Daemon {
       this.#carriers.reconnect();
       this.#control({ type: "reconnect" });
     };
-    this.#watcher = watchNetwork(this.#readiness, this.options.interfaceName, (changes) => {
-      const [first] = changes;
-      if (first) changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
+    this.#watcher = watchNetlink(this.#readiness, {
+      ignoreInterface: this.options.interfaceName,
+      onChange: ([first]) => {
+        if (!first) return;
+        changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
+      },
     });
     const sleep = new SuspendDetector();
     this.#reviewTimer = setInterval(() => this.#review(), REVIEW_MS);

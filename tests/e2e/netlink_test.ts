@@ -31,7 +31,7 @@ async function addMesh(lan: Lan): Promise<void> {
 }
 
 labTest({
-  name: "watchNetwork() tells of an address, the default route and a link, once each",
+  name: "watchNetlink() tells of an address, the default route and a link, once each",
   run: () =>
     watch(async (lan, process, reported) => {
       const { namespace } = lan.host("a");
@@ -59,7 +59,7 @@ labTest({
 });
 
 labTest({
-  name: "watchNetwork() tells nothing of the mesh's own interface, old or new",
+  name: "watchNetlink() tells nothing of the mesh's own interface, old or new",
   run: () =>
     watch(async (lan, process, reported) => {
       const { namespace } = lan.host("a");
@@ -83,7 +83,7 @@ labTest({
 });
 
 labTest({
-  name: "watchNetwork() says so when events were lost, and goes on",
+  name: "watchNetlink() says so when events were lost, and goes on",
   run: () =>
     watch(async (lan, process, reported) => {
       const { namespace } = lan.host("a");

@@ -4,12 +4,16 @@
  * @module
  */
 import { check, ERRNO, libc, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW } from "./libc.ts";
+import { NetworkState } from "../network_state.ts";
+import {
+  EVENTS_LOST,
+  type NetworkEvent,
+  type NetworkWatch,
+  type NetworkWatchOptions,
+} from "../types_network.ts";
 import { type NetlinkEvent, NLMSGHDR, parseNetlink, RTM } from "./netlink_parse.ts";
-import { type NetworkChange, NetworkState } from "./network_state.ts";
 import type { Readiness } from "./readiness.ts";
 import { setOption } from "./udp.ts";
-
-export type { NetworkChange };
 
 const AF_NETLINK = 16, NETLINK_ROUTE = 0;
 const SOCKADDR_NL = 12;
@@ -23,27 +27,11 @@ const RECEIVE_BUFFER = 1 << 20;
 const MESSAGE_BYTES = 65_536;
 /** Reads before the event loop has its turn. */
 const MAX_ROUNDS = 64;
-const LOST: NetworkChange = {
-  kind: "link",
-  action: "new",
-  interface: null,
-  detail: "events were lost",
-};
 
-/** A watch that goes on until it is closed. */
-export interface NetworkWatch {
-  close(): void;
-}
-
-/**
- * Calls `onChange` with what changed since the call before, beginning now.
- *
- * @param ignoreInterface The mesh's own interface, which may come and go.
- */
-export function watchNetwork(
+/** Calls `onChange` from `readiness`; the watch does not end by itself. */
+export function watchNetlink(
   readiness: Readiness,
-  ignoreInterface: string,
-  onChange: (what: readonly NetworkChange[]) => void,
+  { ignoreInterface, onChange }: Omit<NetworkWatchOptions, "onFailure">,
 ): NetworkWatch {
   const fd = openNetlink(NETLINK_ROUTE, GROUPS, "listen to network changes");
   setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
@@ -57,7 +45,7 @@ export function watchNetwork(
     readState(state);
     readiness.add(fd, () => {
       const events = receive(fd, room);
-      const changes = events ? state.apply(events) : [LOST];
+      const changes = events ? state.apply(events) : [EVENTS_LOST];
       if (!events) readState(state);
       if (changes.length > 0) onChange(changes);
     });
@@ -69,18 +57,22 @@ export function watchNetwork(
 }
 
 /** Reads what is there; null when the kernel had no room for all of it. */
-function receive(fd: number, room: Uint8Array<ArrayBuffer>): NetlinkEvent[] | null {
+function receive(fd: number, room: Uint8Array<ArrayBuffer>): NetworkEvent[] | null {
   const { symbols, errno } = libc();
-  const events: NetlinkEvent[] = [];
+  const events: NetworkEvent[] = [];
   let isLost = false;
   // After a loss the kernel drops everything until the socket is empty, and says so only once.
   for (let round = 0; isLost || round < MAX_ROUNDS; round++) {
     const length = symbols.recv(fd, room, room.length, 0);
-    if (length > 0) events.push(...parseNetlink(room.subarray(0, length)) ?? []);
+    if (length > 0) events.push(...withoutDone(parseNetlink(room.subarray(0, length)) ?? []));
     else if (errno() === ERRNO.ENOBUFS) isLost = true;
     else break;
   }
   return isLost ? null : events;
+}
+
+function withoutDone(events: readonly NetlinkEvent[]): NetworkEvent[] {
+  return events.filter((event) => event.type !== "done");
 }
 
 /** Learns which interfaces and addresses there are. */
@@ -108,7 +100,7 @@ function dump(fd: number, type: number, state: NetworkState): void {
     const length = symbols.recv(fd, room, room.length, 0);
     if (length <= 0) return;
     const events = parseNetlink(room.subarray(0, length)) ?? [];
-    state.apply(events);
+    state.apply(withoutDone(events));
     if (events.some((event) => event.type === "done")) return;
   }
 }

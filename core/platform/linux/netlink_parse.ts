@@ -4,6 +4,13 @@
  * @module
  */
 import { formatIp, type Ip } from "../../ip.ts";
+import type {
+  AddressEvent,
+  LinkEvent,
+  NetworkAction,
+  NetworkEvent,
+  RouteEvent,
+} from "../types_network.ts";
 
 /** Message types and what they are about. */
 export const RTM = {
@@ -37,46 +44,8 @@ const RT_SCOPE_LINK = 253, RT_TABLE_LOCAL = 255, RTM_F_CLONED = 0x200;
 const RTN_UNICAST = 1, RTN_MULTICAST = 5;
 const LINK_LOCAL = "fe80::";
 
-/** Whether something is there now or no longer. */
-export type NetlinkAction = "new" | "del";
-
-export interface LinkEvent {
-  readonly type: "link";
-  readonly action: NetlinkAction;
-  readonly index: number;
-  readonly name: string;
-  /** What somebody wrote on it; empty when nobody did. */
-  readonly alias: string;
-  /** Switched on, with a carrier. */
-  readonly isUp: boolean;
-  /** Bytes. */
-  readonly mtu: number;
-}
-
-export interface AddressEvent {
-  readonly type: "address";
-  readonly action: NetlinkAction;
-  readonly index: number;
-  /** With its prefix length, e.g. `192.0.2.5/24`. */
-  readonly address: string;
-  /** False while the kernel checks that nobody else has it (RFC 4862, 5.4), or when someone has. */
-  readonly isUsable: boolean;
-}
-
-export interface RouteEvent {
-  readonly type: "route";
-  readonly action: NetlinkAction;
-  /** Of the interface it leads to, the first of several; null for one that leads nowhere. */
-  readonly index: number | null;
-  /** A prefix, or `default` with the family's number. */
-  readonly destination: string;
-  readonly gateway: Ip | null;
-  readonly table: number;
-  readonly metric: number;
-}
-
 /** One message; `done` ends the answer to a request. */
-export type NetlinkEvent = LinkEvent | AddressEvent | RouteEvent | { readonly type: "done" };
+export type NetlinkEvent = NetworkEvent | { readonly type: "done" };
 
 /** One message without its header. */
 interface Body {
@@ -125,7 +94,7 @@ function parseMessage(type: number, body: Body): NetlinkEvent | "other" | null {
   }
 }
 
-function parseLink(action: NetlinkAction, body: Body): LinkEvent | "other" | null {
+function parseLink(action: NetworkAction, body: Body): LinkEvent | "other" | null {
   const attributes = parseAttributes(body, IFINFOMSG);
   if (!attributes) return null;
   // Other families tell of the same interface as a port of a bridge, and of its end as one.
@@ -147,7 +116,7 @@ function readText(attributes: Attributes, type: number): string {
   return found ? new TextDecoder().decode(found.bytes).replace(/\0.*$/s, "") : "";
 }
 
-function parseAddress(action: NetlinkAction, body: Body): AddressEvent | "other" | null {
+function parseAddress(action: NetworkAction, body: Body): AddressEvent | "other" | null {
   const attributes = parseAttributes(body, IFADDRMSG);
   if (!attributes) return null;
   const { view } = body;
@@ -166,7 +135,7 @@ function parseAddress(action: NetlinkAction, body: Body): AddressEvent | "other"
   };
 }
 
-function parseRoute(action: NetlinkAction, body: Body): RouteEvent | "other" | null {
+function parseRoute(action: NetworkAction, body: Body): RouteEvent | "other" | null {
   const attributes = parseAttributes(body, RTMSG);
   if (!attributes) return null;
   const { view } = body;

@@ -1,17 +1,20 @@
 /**
- * Prints what `watchNetwork()` tells on a machine of the lab, one change per line. On SIGUSR1 it
+ * Prints what `watchNetlink()` tells on a machine of the lab, one change per line. On SIGUSR1 it
  * stands still until a line comes on standard input.
  * Usage: network_watch.ts IGNORED_INTERFACE
  * @module
  */
-import { watchNetwork } from "../../../core/platform/linux/netlink.ts";
+import { watchNetlink } from "../../../core/platform/linux/netlink.ts";
 import { Readiness } from "../../../core/platform/linux/readiness.ts";
 
 const readiness = new Readiness();
-watchNetwork(readiness, Deno.args[0]!, (changes) => {
-  for (const change of changes) {
-    console.log([change.kind, change.action, change.interface, change.detail].join(" "));
-  }
+watchNetlink(readiness, {
+  ignoreInterface: Deno.args[0]!,
+  onChange: (changes) => {
+    for (const change of changes) {
+      console.log([change.kind, change.action, change.interface, change.detail].join(" "));
+    }
+  },
 });
 Deno.addSignalListener("SIGUSR1", () => {
   console.log("stalled");

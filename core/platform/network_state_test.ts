@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { AddressEvent, LinkEvent, NetlinkEvent, RouteEvent } from "./netlink_parse.ts";
 import { NetworkState } from "./network_state.ts";
+import type { AddressEvent, LinkEvent, NetworkEvent, RouteEvent } from "./types_network.ts";
 
 const ETH: LinkEvent = {
   type: "link",
@@ -30,7 +30,7 @@ const ROUTE: RouteEvent = {
 };
 
 /** What comes of events on a machine that has `eth0` with an address, in short. */
-function changes(...events: NetlinkEvent[]): string[] {
+function changes(...events: NetworkEvent[]): string[] {
   const state = new NetworkState("mesh0");
   state.apply([ETH, ADDRESS]);
   return state.apply(events).map((change) => {
@@ -39,7 +39,7 @@ function changes(...events: NetlinkEvent[]): string[] {
 }
 
 const OTHER = { ...ADDRESS, address: "192.0.2.6/24" };
-const CASES: [name: string, events: NetlinkEvent[], changes: string[]][] = [
+const CASES: [name: string, events: NetworkEvent[], changes: string[]][] = [
   ["a new address", [OTHER], ["address new eth0 192.0.2.6/24"]],
   ["an address told again", [ADDRESS, ADDRESS], []],
   ["the end of an address", [{ ...ADDRESS, action: "del" }], ["address del eth0 192.0.2.5/24"]],

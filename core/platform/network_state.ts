@@ -1,19 +1,16 @@
 /**
- * Which of the kernel's events are changes of this machine's network? It repeats itself: addresses
+ * Which of the system's events are changes of this machine's network? It repeats itself: addresses
  * when their lifetimes are refreshed, routes when a lease is renewed, interfaces for statistics.
  * @module
  */
-import { contextOf } from "./mesh_interfaces.ts";
-import type { AddressEvent, LinkEvent, NetlinkEvent, RouteEvent } from "./netlink_parse.ts";
-
-/** One change, as for the log. */
-export interface NetworkChange {
-  readonly kind: "address" | "route" | "link";
-  readonly action: "new" | "del";
-  /** Null when it is unknown or concerns none alone. */
-  readonly interface: string | null;
-  readonly detail: string;
-}
+import { contextOf } from "./linux/mesh_interfaces.ts";
+import type {
+  AddressEvent,
+  LinkEvent,
+  NetworkChange,
+  NetworkEvent,
+  RouteEvent,
+} from "./types_network.ts";
 
 /** Routes remembered; a machine with more of them is a router, whose repetitions count. */
 const MAX_ROUTES = 1_024;
@@ -34,7 +31,7 @@ export class NetworkState {
   }
 
   /** Takes events; returns what they changed, each change once. */
-  apply(events: readonly NetlinkEvent[]): NetworkChange[] {
+  apply(events: readonly NetworkEvent[]): NetworkChange[] {
     const changesByText = new Map<string, NetworkChange>();
     for (const event of events) {
       const change = this.#applyOne(event);
@@ -58,7 +55,7 @@ export class NetworkState {
     return name === this.#ignoredInterface || (name !== null && this.#meshInterfaces.has(name));
   }
 
-  #applyOne(event: NetlinkEvent): NetworkChange | null {
+  #applyOne(event: NetworkEvent): NetworkChange | null {
     switch (event.type) {
       case "link":
         return this.#link(event);
@@ -66,8 +63,6 @@ export class NetworkState {
         return this.#address(event);
       case "route":
         return this.#route(event);
-      case "done":
-        return null;
     }
   }
 
