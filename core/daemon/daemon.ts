@@ -22,7 +22,8 @@ import { type PathEvent } from "../path/agent.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
 import { isStun } from "../stun/message.ts";
-import { watchNetlink } from "../platform/linux/netlink.ts";
+import { watchNetwork } from "../platform/network_watch.ts";
+import type { NetworkWatch } from "../platform/types_network.ts";
 import { readClocks, SuspendDetector } from "../platform/linux/suspend.ts";
 import { Readiness } from "../platform/linux/readiness.ts";
 import { Device } from "../wireguard/device.ts";
@@ -76,7 +77,7 @@ export class Daemon {
   #trimTimer: Timer | undefined;
   #sleepTimer: Timer | undefined;
   #reviewTimer: Timer | undefined;
-  #watcher: { close(): void } | undefined;
+  #watcher: NetworkWatch | undefined;
   #isClosed = false;
   #onMeshChange: () => void = () => {};
 
@@ -266,11 +267,16 @@ export class Daemon {
       this.#carriers.reconnect();
       this.#control({ type: "reconnect" });
     };
-    this.#watcher = watchNetlink(this.#readiness, {
+    this.#watcher = watchNetwork(this.#readiness, {
       ignoreInterface: this.options.interfaceName,
       onChange: ([first]) => {
         if (!first) return;
         changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
+      },
+      onFailure: (error) => {
+        this.options.log("error", "Changes of the network are no longer noticed", {
+          why: errorMessage(error),
+        });
       },
     });
     const sleep = new SuspendDetector();
@@ -320,7 +326,7 @@ export class Daemon {
     ) clearTimeout(timer);
     clearInterval(this.#sleepTimer);
     clearInterval(this.#reviewTimer);
-    this.#watcher?.close();
+    await this.#watcher?.close();
     this.#effects.close();
     await this.#reachability.close();
     await this.#carriers.close();
