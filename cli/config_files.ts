@@ -121,7 +121,10 @@ export class ConfigFiles {
     }
     const file = path === null || text === null
       ? null
-      : (await import("../core/daemon/yaml_source.ts")).yamlSource({ name: shown(path, host), text });
+      : (await import("../core/daemon/yaml_source.ts")).yamlSource({
+        name: shown(path, host),
+        text,
+      });
     const { config, warnings, secretsInFile } = parse({ file, env: host.env, flags });
     for (const warning of warnings) this.#warn(warning);
     if (path !== null && secretsInFile.length > 0) this.#warnIfOpen(path, secretsInFile.join(", "));

@@ -85,7 +85,7 @@ Deno.test("loadPeer() lets global options win, paths starting at the working dir
 
 Deno.test("loadPeer() warns once of a file with a secret that others may read", async () => {
   const host = testHost();
-  write(`${host.cwd}/peer.yaml`, "auth_token: tm1_x\nexit_node: hub\n", 0o644);
+  write(`${host.cwd}/peer.yaml`, "auth_token: tm2_x\nexit_node: hub\n", 0o644);
   const { files, out } = filesOf(host);
   await files.loadPeer({});
   await files.loadPeer({});
@@ -97,8 +97,8 @@ Deno.test("loadPeer() warns once of a file with a secret that others may read", 
 Deno.test("readSecret() gives the text and warns when others may read it", () => {
   const host = testHost();
   const { files, out } = filesOf(host);
-  write(`${host.home}/token`, "tm1_x\n");
-  assert.equal(files.readSecret(`${host.home}/token`), "tm1_x");
+  write(`${host.home}/token`, "tm2_x\n");
+  assert.equal(files.readSecret(`${host.home}/token`), "tm2_x");
   assert.deepEqual(out.errors, []);
   Deno.chmodSync(`${host.home}/token`, 0o644);
   files.readSecret(`${host.home}/token`);

@@ -62,10 +62,10 @@ const STATUS_CASES: [args: string[], code: number, stderr: RegExp][] = [
   [["ping", "a", "--count", "0"], 2, /--count must be at least 1, not 0/],
   [["status", "--xyzzy"], 2, /unknown option --xyzzy/],
   [["completion", "tcsh"], 2, /SHELL must be one of bash, zsh, fish, not "tcsh"/],
-  [["join", "http://a", "--token", "tm1_x"], 2, /plain http/],
+  [["join", "http://a", "--token", "tm2_x"], 2, /plain http/],
   [["join", "a", "--server", "b"], 2, /the coordinator is given twice/],
   [["join", "a", "--token", "x", "--token-file", "y"], 2, /the token is given twice/],
-  [["join", "--token", "tm1_x"], 2, /a token is given, but no coordinator/],
+  [["join", "--token", "tm2_x"], 2, /a token is given, but no coordinator/],
   [["join", "--config", "gone.yaml"], 2, /gone.yaml does not exist/],
   [["up", "--mtu", "30"], 2, /--mtu must be at least 1280, not 30/],
   [["serve", "--cert", "c.pem"], 2, /certificate_key is not set/],
@@ -147,13 +147,13 @@ Deno.test("ping prints each reply and fails when there is none", async () => {
 Deno.test("token create prints the line to paste", async () => {
   const info = { id: "3q2-7wAAAAA", expiresAt: Date.UTC(2026, 7, 2), state: "valid" };
   const answer = ({ path }: SeenRequest) =>
-    path === "/v1/status" ? { json: STATUS } : { json: { token: "tm1_secret", info } };
+    path === "/v1/status" ? { json: STATUS } : { json: { token: "tm2_secret", info } };
   const args = ["token", "create", "--reusable", "--expires", "7d", "--note", "ci"];
   const { stdout, seen } = await withDaemon(answer, ...args);
   assert.match(stdout, /admits any number of nodes, until 2026-08-02 00:00 UTC/);
   assert.match(
     stdout,
-    /\n {2}sudo tunnelmesh join https:\/\/a.example.com:8443 --token tm1_secret\n/,
+    /\n {2}sudo tunnelmesh join https:\/\/a.example.com:8443 --token tm2_secret\n/,
   );
   assert.deepEqual(seen.at(-1), {
     method: "POST",

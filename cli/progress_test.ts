@@ -21,7 +21,7 @@ Deno.test("createProgress() writes lines, and warnings on standard error", () =>
   progress.warning("The name is taken", "Choose another");
   progress.ready(READY);
   progress.listening(["https://a:8443"]);
-  progress.invitation("https://a:8443", "tm1_x");
+  progress.invitation("https://a:8443", "tm2_x");
   progress.stopping("Stopping");
   assert.equal(
     out.written.join(""),
@@ -31,7 +31,7 @@ Ready: anna is 172.30.0.2
 
 To add a machine, run there within 24 hours:
 
-  sudo tunnelmesh join https://a:8443 --token tm1_x
+  sudo tunnelmesh join https://a:8443 --token tm2_x
 
 - Stopping
 `,
@@ -44,15 +44,15 @@ Deno.test("createProgress() writes an object per event with --json", () => {
   const progress = createProgress(out);
   progress.step("Registering");
   progress.ready(READY);
-  progress.invitation("https://a:8443", "tm1_x");
+  progress.invitation("https://a:8443", "tm2_x");
   assert.deepEqual(out.written.map((line) => JSON.parse(line)), [
     { type: "step", text: "Registering" },
     { type: "ready", ...READY },
     {
       type: "invitation",
       url: "https://a:8443",
-      token: "tm1_x",
-      command: "sudo tunnelmesh join https://a:8443 --token tm1_x",
+      token: "tm2_x",
+      command: "sudo tunnelmesh join https://a:8443 --token tm2_x",
     },
   ]);
 });

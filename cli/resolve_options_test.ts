@@ -60,13 +60,13 @@ Deno.test("resolveNode() fills in what the machine and the context say", async (
 Deno.test("resolveNode() starts a file's relative paths at the file", async () => {
   const host = testHost();
   Deno.mkdirSync(`${host.home}/conf`);
-  Deno.writeTextFileSync(`${host.home}/conf/token`, "tm1_x\n", { mode: 0o600 });
+  Deno.writeTextFileSync(`${host.home}/conf/token`, "tm2_x\n", { mode: 0o600 });
   const text = "identity: id\nstate_dir: ~/s\ncontrol_socket: /c.sock\nauth_token_file: token\n";
   const node = (await resolve(host, text)).node();
   assert.equal(node.identityPath, `${host.home}/conf/id`);
   assert.equal(node.stateDir, `${host.home}/s`);
   assert.equal(node.socketPath, "/c.sock");
-  assert.equal(node.token, "tm1_x");
+  assert.equal(node.token, "tm2_x");
 });
 
 Deno.test("resolveNode() takes from a context what the file does not say", async () => {

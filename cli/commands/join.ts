@@ -23,7 +23,7 @@ export const join = defineCommand({
     "coordinator as `up` does.",
   examples: [
     {
-      command: "sudo tunnelmesh join https://192.0.2.7:8443 --token tm1_...",
+      command: "sudo tunnelmesh join https://192.0.2.7:8443 --token tm2_...",
       meaning: "The line that `tunnelmesh up` prints on the first machine",
     },
     { command: "sudo tunnelmesh join", meaning: "Reconnect to the mesh of the active context" },

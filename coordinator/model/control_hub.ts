@@ -34,15 +34,14 @@ import type { SignedRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
 import { type Endpoint, type Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
-import type { Random } from "../../core/random.ts";
-import { LogSync, type SyncAlert, type SyncEvent } from "../../core/state/sync.ts";
+import { LogSync, type SyncEvent } from "../../core/state/sync.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { type ConnectionId, endpointsOf, type Presence } from "./presence.ts";
-import type { Mesh } from "./mesh.ts";
-import type { Registry } from "./registry.ts";
+import type { ControlHubOptions, HubEffect, HubEvent } from "./hub_types.ts";
 import { type Node, SEEN_STEP_MS } from "./state.ts";
 
+export type { ControlHubOptions, HubEffect, HubEvent } from "./hub_types.ts";
 export type { ConnectionId } from "./presence.ts";
 
 /** A node silent for so long is offline; three of its pings. */
@@ -56,42 +55,6 @@ export const MAX_WAITING = 256;
 /** Messages of one connection; calls beyond theirs are ignored, others end the connection. */
 const MESSAGE_LIMIT = { burst: 1000, perSecond: 100, capacity: 8192 };
 const CALL_LIMIT = { burst: 256, perSecond: 20, capacity: 8192 };
-
-/** What happened, and the coordinator's wall time when it did. */
-export type HubEvent =
-  & { readonly wallTime: number }
-  & (
-    | { readonly type: "connect"; readonly connection: ConnectionId; readonly remote: Ip }
-    | { readonly type: "message"; readonly connection: ConnectionId; readonly text: string }
-    | { readonly type: "close"; readonly connection: ConnectionId }
-    /** The model or the mesh's log changed by another way, e.g. a registration. */
-    | { readonly type: "changed"; readonly events: readonly ModelEvent[] }
-    | { readonly type: "tick" }
-  );
-
-export type HubEffect =
-  | {
-    readonly type: "send";
-    readonly connection: ConnectionId;
-    /** Shared between receivers: serialise it once. */
-    readonly message: ServerMessage;
-  }
-  /** Close it once what was sent is out; its events are ignored from here on. */
-  | { readonly type: "close"; readonly connection: ConnectionId }
-  /** Nodes have left or were revoked: whoever else serves them must know. */
-  | { readonly type: "gone"; readonly peers: readonly PeerId[] }
-  | { readonly type: "alert"; readonly alert: SyncAlert };
-
-export interface ControlHubOptions {
-  readonly registry: Registry;
-  readonly mesh: Mesh;
-  readonly random: Random;
-  /** Addresses under which this machine is reached, for a node on it that connects by loopback. */
-  readonly publicIps?: readonly Ip[];
-  /** UDP ports of this coordinator's STUN responders. */
-  readonly stunPorts?: readonly number[];
-  readonly verifier?: RecordVerifier;
-}
 
 interface Connection {
   readonly id: ConnectionId;

@@ -22,7 +22,12 @@ import { type SignedEntry, verifyEntry } from "../../core/state/entry.ts";
 import { DEFAULT_EXPIRES_AFTER_MS, expiryOf } from "../../core/state/expiry.ts";
 import { signHead } from "../../core/state/head.ts";
 import type { Head, MeshLog } from "../../core/state/log.ts";
-import { isCoordinator, type MemberNode, type MeshState, userOfKey } from "../../core/state/state.ts";
+import {
+  isCoordinator,
+  type MemberNode,
+  type MeshState,
+  userOfKey,
+} from "../../core/state/state.ts";
 
 /** A signed head is given to everyone for so long; how fresh it is matters to nobody below that. */
 const HEAD_KEPT_MS = 60_000;
@@ -45,7 +50,8 @@ export class Mesh {
   readonly #identity: Identity;
   /** Puts entries that the log has taken on the disk. */
   readonly keep: MeshOptions["keep"];
-  #head: { readonly hash: string; readonly at: number; readonly signed: SignedRecord } | null = null;
+  #head: { readonly hash: string; readonly at: number; readonly signed: SignedRecord } | null =
+    null;
 
   constructor({ log, identity, keep }: MeshOptions) {
     this.log = log;

@@ -60,21 +60,21 @@ Deno.test("parsePeerConfig() reads lists and switches from the environment", () 
     TUNNELMESH_DNS_ALIASES: "www, api.anna",
     TUNNELMESH_DNS_ENABLED: "no",
     TUNNELMESH_COORDINATOR_ENABLED: "1",
-    TUNNELMESH_TOKEN: " tm1_x\n",
+    TUNNELMESH_TOKEN: " tm2_x\n",
     TUNNELMESH_LOG_LEVEL: "",
   };
   const { config, warnings } = peer({}, env);
   assert.deepEqual(config.dns.aliases, ["www", "api.anna"]);
   assert.equal(config.dns.isEnabled, false);
   assert.equal(config.coordinator.isEnabled, true);
-  assert.equal(config.authToken, "tm1_x");
+  assert.equal(config.authToken, "tm2_x");
   assert.deepEqual(warnings, []);
 });
 
 Deno.test("parsePeerConfig() lets a token on the command line replace a token file below it", () => {
-  const flags = { auth_token: { flag: "--token", value: "tm1_x" } };
+  const flags = { auth_token: { flag: "--token", value: "tm2_x" } };
   const { config } = peer({ auth_token_file: "/t" }, {}, flags);
-  assert.equal(config.authToken, "tm1_x");
+  assert.equal(config.authToken, "tm2_x");
   assert.equal(config.authTokenFile, null);
 });
 
@@ -209,13 +209,13 @@ for (const [about, tree, expected] of UNAVAILABLE) {
 }
 
 Deno.test("parsePeerConfig() names the secrets that the file holds", () => {
-  const { secretsInFile } = peer({ auth_token: "tm1_x" }, { TUNNELMESH_NAME: "a" });
+  const { secretsInFile } = peer({ auth_token: "tm2_x" }, { TUNNELMESH_NAME: "a" });
   assert.deepEqual(secretsInFile, ["auth_token"]);
-  assert.deepEqual(peer({}, { TUNNELMESH_TOKEN: "tm1_x" }).secretsInFile, []);
+  assert.deepEqual(peer({}, { TUNNELMESH_TOKEN: "tm2_x" }).secretsInFile, []);
 });
 
 Deno.test("parseServerConfig() runs a node only with join_mesh, whatever the environment", () => {
-  const env = { TUNNELMESH_TOKEN: "tm1_x", TUNNELMESH_IDENTITY: "/k", TUNNELMESH_NAME: "a" };
+  const env = { TUNNELMESH_TOKEN: "tm2_x", TUNNELMESH_IDENTITY: "/k", TUNNELMESH_NAME: "a" };
   const server = (tree: Tree) => parseServerConfig({ file: fileOf(tree), env, flags: {} });
   assert.equal(server({}).config.joinMesh, null);
   assert.equal(server({ join_mesh: { name: "hub" } }).config.joinMesh?.name, "hub");

@@ -192,7 +192,7 @@ export const peerFields = {
   }),
   auth_token: field.text().optional().meta({
     description: "Join token; needed once, for an identity the mesh does not know",
-    example: "tm1_...",
+    example: "tm2_...",
     secret: true,
     env: "TUNNELMESH_TOKEN",
   }),

@@ -165,7 +165,9 @@ export class NetmapView {
   /** The mesh's log has grown: who is a member now, and who is none any more? */
   review(): NetmapChanges {
     const peers = [...this.#peers.values()];
-    const gone = peers.flatMap((peer) => this.#roster.isMember(peer.id, seenAt(peer)) ? [] : peer.id);
+    const gone = peers.flatMap((peer) =>
+      this.#roster.isMember(peer.id, seenAt(peer)) ? [] : peer.id
+    );
     for (const id of gone) {
       this.#peers.delete(id);
       this.#roster.release(id);

@@ -76,7 +76,7 @@ Deno.test("a peer file of the seeds is read", () => {
   const { config, warnings, secretsInFile } = peer(`
 name: "mynode"
 server: "https://coord.example.com:8443"
-auth_token: "tm1_token"
+auth_token: "tm2_token"
 ssh_port: 2222
 private_key: "~/.tunnelmesh/id_ed25519"
 heartbeat_interval: 10s

@@ -34,7 +34,8 @@ const TOKEN_ID_BYTES = 8;
 
 const BODY_BYTES = TOKEN_PIN_BYTES + MESH_ID_BYTES + TOKEN_SECRET_BYTES;
 const BODY_LENGTH = Math.ceil(BODY_BYTES * 4 / 3);
-const AGAIN = `Copy the whole token from where it was made; it starts with ${TOKEN_PREFIX} and has ` +
+const AGAIN =
+  `Copy the whole token from where it was made; it starts with ${TOKEN_PREFIX} and has ` +
   `${TOKEN_PREFIX.length + BODY_LENGTH} characters`;
 
 /**

@@ -31,7 +31,7 @@ labTest({
         a.ip4,
       ]);
       const [, url, token] = await up.waitForOutput(
-        /tunnelmesh join (https:\/\/\S+) --token (tm1_\S+)/,
+        /tunnelmesh join (https:\/\/\S+) --token (tm2_\S+)/,
         START_MS,
       );
       await using _join = b.namespace.spawn([

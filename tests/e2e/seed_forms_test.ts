@@ -7,7 +7,7 @@ import { type Output, waitFor } from "./lab/process.ts";
 import { Lan } from "./lab/topology.ts";
 import { waitForPing } from "./lab/traffic.ts";
 
-const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm1_\S+)/;
+const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm2_\S+)/;
 const START_MS = 30_000;
 
 labTest({

@@ -29,7 +29,7 @@ export interface Invitation {
   readonly token: string;
 }
 
-const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm1_\S+)/;
+const INVITATION = /tunnelmesh join (https:\/\/\S+) --token (tm2_\S+)/;
 
 const DEFAULT_CONTEXT = "default";
 
