@@ -100,7 +100,12 @@ export class ControlClient implements Disposable {
 
   /** Says which kinds of path to use for a peer; what is left out stays as it is. */
   preferPaths(
-    request: { peer: string; order?: readonly PathKind[]; exclude?: readonly PathKind[] },
+    request: {
+      peer: string;
+      order?: readonly PathKind[];
+      exclude?: readonly PathKind[];
+      reset?: boolean;
+    },
   ): Promise<PathPreference> {
     return this.#json("POST", "/v1/paths", request);
   }

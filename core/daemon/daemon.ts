@@ -36,6 +36,7 @@ import { Effects } from "./effects.ts";
 import { MeshPolicy } from "./mesh_policy.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
+import { PathChoices } from "./path_choices.ts";
 import { PathShell } from "./path_shell.ts";
 import { Reachability } from "./reachability.ts";
 import { systemRandom } from "./system_random.ts";
@@ -64,6 +65,7 @@ export class Daemon {
   readonly options: DaemonOptions;
   /** Settles when the node can go on no longer. */
   readonly failed: Promise<never>;
+  readonly #choices: PathChoices;
   readonly #bridge: DataPlaneBridge;
   readonly #channel: ControlChannel;
   readonly #effects: Effects;
@@ -166,6 +168,12 @@ export class Daemon {
     this.#paths = this.#openPaths();
     this.#carriers = this.#openCarriers();
     this.#reachability = this.#openReachability();
+    this.#choices = new PathChoices({
+      own: reply.id,
+      state: () => options.logFile.log.state,
+      usual: options.preference,
+      configured: options.peerPreferences,
+    });
     this.policy = new MeshPolicy({
       own: reply.id,
       log: options.logFile.log,
@@ -184,10 +192,11 @@ export class Daemon {
       zone: this.zone,
       own: reply.addresses.map((ip) => parsePrefix(ip)!),
       log,
-      added: (peer) => this.#preferConfigured(peer),
+      added: (peer) => this.#followChoice(peer),
       logFile: options.logFile,
       meshChanged: () => {
         this.policy.refresh();
+        this.#followChoices();
         this.#onMeshChange();
       },
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
@@ -212,10 +221,17 @@ export class Daemon {
     }, delay);
   }
 
-  /** What the configuration wants for a peer. */
-  #preferConfigured({ slot, name }: NodePeer): void {
-    const chosen = this.options.peerPreferences.find((each) => each.name === name);
-    if (chosen) this.preferPaths(slot, { order: chosen.order, exclude: chosen.exclude });
+  /** Tells the paths of each peer what holds for it now. */
+  #followChoices(): void {
+    for (const peer of this.node.peers.values()) this.#followChoice(peer);
+  }
+
+  #followChoice(peer: NodePeer): void {
+    const { order, exclude } = this.#choices.of(peer);
+    const known = this.node.paths.pathsOf(peer.slot)?.preference;
+    const isKnown = known?.order.join() === order.join() && known.exclude.join() === exclude.join();
+    if (isKnown) return;
+    this.#path({ type: "prefer", peer: peer.slot, preference: { order, exclude } });
   }
 
   #openPaths(): PathShell {
@@ -303,9 +319,14 @@ export class Daemon {
     return { ...this.#reachability.report, relays: this.#carriers.relays };
   }
 
-  /** Which kinds of path to use for a peer from here on. */
-  preferPaths(peer: PeerSlot, preference: PathPreference): void {
-    this.#path({ type: "prefer", peer, preference });
+  /**
+   * Which kinds of path to use for a peer from here on; null leaves it to admins and configuration.
+   * @returns what holds then.
+   */
+  preferPaths(peer: NodePeer, preference: PathPreference | null): PathPreference {
+    this.#choices.choose(peer, preference);
+    this.#followChoice(peer);
+    return this.#choices.of(peer);
   }
 
   /** Calls back when the mesh's log has grown or a name in it has changed. */

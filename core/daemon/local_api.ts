@@ -58,6 +58,8 @@ export const PathsRequest = z.strictObject({
   exclude: Kinds.refine((kinds) => new Set(kinds).size < PATH_KINDS.length, {
     error: "must leave a kind of path",
   }).optional(),
+  /** Takes back what was chosen here, so that an admin's word or the configuration holds. */
+  reset: z.boolean().default(false),
 });
 export type PathsRequest = z.infer<typeof PathsRequest>;
 

@@ -210,12 +210,12 @@ export class NodeService implements LocalApiActions {
     return this.#daemon.netcheck();
   }
 
-  preferPaths({ peer, order, exclude }: PathsRequest): PathPreference {
-    const { slot } = this.#peer(peer);
-    const before = this.#daemon.node.paths.pathsOf(slot)?.preference ?? DEFAULT_PREFERENCE;
+  preferPaths({ peer: name, order, exclude, reset }: PathsRequest): PathPreference {
+    const peer = this.#peer(name);
+    if (reset) return this.#daemon.preferPaths(peer, null);
+    const before = this.#daemon.node.paths.pathsOf(peer.slot)?.preference ?? DEFAULT_PREFERENCE;
     const wanted = { order: order ?? before.order, exclude: exclude ?? before.exclude };
-    this.#daemon.preferPaths(slot, wanted);
-    return wanted;
+    return this.#daemon.preferPaths(peer, wanted);
   }
 
   bugreport(): BugReport {
@@ -316,7 +316,6 @@ export class NodeService implements LocalApiActions {
     return warnings;
   }
 
-  /** A peer by name, alias, id or address. */
   /** A peer by name, alias, address or id. */
   #peer(text: string): NodePeer {
     const { peer } = this.#target(text);
