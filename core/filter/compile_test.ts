@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { parseIp, parsePrefix } from "../ip.ts";
 import { compileFilter } from "./compile.ts";
-import { intervals } from "./intervals.ts";
 import { KEY, KEY_WORDS } from "./key.ts";
+import { PortCuts } from "./port_cuts.ts";
+import { RuleOrder } from "./rule_sets.ts";
 import { RuleTable } from "./rule_table.ts";
 import type { FilterRule } from "./rules.ts";
+import { Words } from "./words.ts";
 
 const PEERS = new Map([0, 1, 2].map((slot) => [slot, `${slot}`.padStart(16, "0")]));
 const SUBJECTS = { peers: PEERS, own: [parsePrefix("10.0.0.100")!, parsePrefix("fd00::100")!] };
@@ -151,19 +153,42 @@ Deno.test("compileFilter() stays small when many peers and rules are alike", () 
   }
 });
 
-Deno.test("intervals() lets the first range that has a port decide, and joins neighbours", () => {
-  const decided = (...ranges: [number, number, number][]) => {
-    const { firsts, decisions } = intervals(
-      ranges.map(([first, last, decision]) => ({ first, last, decision })),
-    );
-    return firsts.map((first, i) => [first, decisions[i]]);
-  };
-  assert.deepEqual(decided(), [[0, 0]]);
-  assert.deepEqual(decided([0, 65_535, 1]), [[0, 1]]);
-  assert.deepEqual(decided([5, 5, 1], [0, 10, 2]), [[0, 2], [5, 1], [6, 2], [11, 0]]);
-  assert.deepEqual(decided([5, 6, 1], [7, 9, 1]), [[0, 0], [5, 1], [10, 0]]);
-  assert.deepEqual(decided([9, 3, 1], [-5, 2, 2], [65_535, 70_000, 3]), [[0, 2], [3, 0], [
+/** Intervals of rules `[first, last]`, of which those of `chosen` are about it. */
+function cut(ranges: readonly [number, number][], chosen: readonly number[]): number[][] {
+  const rules = ranges.map(([first, last]) => rule({ ports: [{ first, last }] }));
+  const order = new RuleOrder(rules);
+  const set = order.empty();
+  for (const index of chosen) order.add(set, index);
+  const words = new Words();
+  const cuts = new PortCuts(rules.map(({ ports }) => ports));
+  cuts.append(words, set, order.where(rules, () => true), Int32Array.from(ranges, (_, i) => i + 1));
+  const [count, ...rest] = words.all;
+  assert.equal(rest.length, 2 * count!);
+  return rest.slice(0, count).map((first, i) => [first, rest[count! + i]!]);
+}
+
+Deno.test("PortCuts lets the first rule that has a port decide, and joins neighbours", () => {
+  assert.deepEqual(cut([], []), [[0, 0]]);
+  assert.deepEqual(cut([[0, 65_535]], [0]), [[0, 1]]);
+  assert.deepEqual(cut([[5, 5], [0, 10]], [0, 1]), [[0, 2], [5, 1], [6, 2], [11, 0]]);
+  assert.deepEqual(cut([[5, 5], [0, 10]], [1]), [[0, 2], [11, 0]]);
+  assert.deepEqual(cut([[5, 6], [7, 9]], [0]), [[0, 0], [5, 1], [7, 0]]);
+  assert.deepEqual(cut([[9, 3], [-5, 2], [65_535, 70_000]], [0, 1, 2]), [[0, 2], [3, 0], [
     65_535,
     3,
   ]]);
+});
+
+Deno.test("PortCuts decides alike with forty rules, whose set has more than one word", () => {
+  const ranges = Array.from({ length: 40 }, (_, i): [number, number] => [100 * i, 100 * i + 9]);
+  assert.deepEqual(cut(ranges, [0, 31, 32, 39]), [
+    [0, 1],
+    [10, 0],
+    [3100, 32],
+    [3110, 0],
+    [3200, 33],
+    [3210, 0],
+    [3900, 40],
+    [3910, 0],
+  ]);
 });
