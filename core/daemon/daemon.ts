@@ -11,6 +11,7 @@ import { Pins } from "../control/roster.ts";
 import { DataPlaneBridge } from "../dataplane/bridge.ts";
 import { Zone } from "../dns/zone.ts";
 import { errorMessage } from "../errors.ts";
+import type { FilterRule } from "../filter/rules.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
@@ -32,6 +33,7 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
+import { FilterRules } from "./filter_rules.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
@@ -47,6 +49,17 @@ const TRIM_DELAYS_MS = [5_000, 30_000];
 const SLEEP_CHECK_MS = 1_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
+/** What holds until the node knows the policy of its mesh. */
+const NO_POLICY: readonly FilterRule[] = [{
+  id: "no-policy",
+  layer: "coordinator",
+  action: "allow",
+  sources: null,
+  protocol: "any",
+  ports: null,
+  destinations: null,
+  origin: { where: "built in", comment: "the mesh has no policy" },
+}];
 type Timer = ReturnType<typeof setTimeout>;
 
 /** The data plane and control plane of one node. */
@@ -56,6 +69,7 @@ export class Daemon {
   readonly zone: Zone;
   readonly clock: () => Millis;
   readonly startedAt: Millis;
+  readonly filter: FilterRules;
   readonly options: DaemonOptions;
   /** Settles when the node can go on no longer. */
   readonly failed: Promise<never>;
@@ -149,6 +163,13 @@ export class Daemon {
     });
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
+    this.filter = new FilterRules({
+      own: reply.addresses.map((ip) => parsePrefix(ip)!),
+      config: options.filter,
+      clock,
+      changed: () => this.#effects.publishRules(),
+      log: options.log,
+    });
     this.node = openNode(options, this.plane, kept);
     const { log } = options;
     this.#channel = new ControlChannel({
@@ -168,11 +189,12 @@ export class Daemon {
       reachability: this.#reachability,
       channel: this.#channel,
       zone: this.zone,
-      own: reply.addresses.map((ip) => parsePrefix(ip)!),
+      filter: this.filter,
       log,
       added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
+    this.filter.setCoordinatorRules(NO_POLICY);
   }
 
   #trimLater([delay, ...more]: readonly number[]): void {
@@ -284,6 +306,7 @@ export class Daemon {
     clearInterval(this.#sleepTimer);
     this.#watcher?.close();
     this.#effects.close();
+    this.filter.close();
     await this.#reachability.close();
     await this.#carriers.close();
     await this.#channel.close();

@@ -11,7 +11,7 @@
  * header   generation | rules | slots | peer classes | classes at | pairs at | networks at
  * classes  the class of each peer slot
  * pairs    destination classes x peer classes: where the block is
- * block    TCP intervals at | UDP intervals at | ICMP | other | answers
+ * block    TCP intervals at | UDP intervals at | ICMP | echo requests | other | answers
  * list     count | first ports, ascending from 0 | decisions
  * networks a route table (`route/lpm.ts`): destination -> class; this node itself is class 0
  * ```
@@ -43,7 +43,7 @@ export const HEADER = {
 } as const;
 
 /** Word offsets in a block. */
-export const BLOCK = { tcp: 0, udp: 1, icmp: 2, other: 3, answers: 4, words: 5 } as const;
+export const BLOCK = { tcp: 0, udp: 1, icmp: 2, echo: 3, other: 4, answers: 5, words: 6 } as const;
 
 /** Quarter of a gigabyte of rules is a mistake or an attack. */
 const MAX_WORDS = 1 << 26;
@@ -160,7 +160,7 @@ class BlockWriter {
   readonly #cuts: PortCuts;
   /** The decision of each rule by its number. */
   readonly #decisions: Int32Array;
-  readonly #about: Readonly<Record<"tcp" | "udp" | "icmp" | "any" | "cutting", RuleSet>>;
+  readonly #about: Readonly<Record<"tcp" | "udp" | "icmp" | "echo" | "any" | "cutting", RuleSet>>;
   readonly #common: RuleSet;
   readonly #known = new Map<string, number>();
   /** Where offsets are, which count from the first block until they are copied. */
@@ -177,11 +177,15 @@ class BlockWriter {
       (index) => rules[index]!.action === "allow" ? index + 1 : -(index + 1),
     );
     const about = (...protocols: Protocol[]) => (rule: FilterRule) =>
-      protocols.includes(rule.protocol);
+      protocols.includes(rule.protocol) && !rule.icmpTypes;
     this.#about = {
       tcp: order.where(rules, about("any", "tcp")),
       udp: order.where(rules, about("any", "udp")),
       icmp: order.where(rules, (rule) => !rule.ports && about("any", "icmp")(rule)),
+      echo: order.where(
+        rules,
+        ({ protocol, ports }) => !ports && (protocol === "any" || protocol === "icmp"),
+      ),
       any: order.where(rules, (rule) => !rule.ports && about("any")(rule)),
       cutting: order.where(rules, cutsOff),
     };
@@ -231,6 +235,7 @@ class BlockWriter {
       this.#cuts.append(words, common, this.#about[protocol], this.#decisions);
     }
     words.set(at + BLOCK.icmp, this.#first(common, this.#about.icmp));
+    words.set(at + BLOCK.echo, this.#first(common, this.#about.echo));
     words.set(at + BLOCK.other, this.#first(common, this.#about.any));
     words.set(at + BLOCK.answers, this.#first(common, this.#about.cutting));
     if (words.length > MAX_WORDS) throw tooLarge();
@@ -257,7 +262,7 @@ class BlockWriter {
  */
 export function cutsOff(rule: FilterRule): boolean {
   return rule.action === "deny" && rule.sources !== null && rule.protocol === "any" &&
-    rule.ports === null;
+    rule.ports === null && !rule.icmpTypes;
 }
 
 function tooLarge(): RangeError {

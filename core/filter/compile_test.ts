@@ -15,7 +15,7 @@ const [TCP, UDP, ICMP, ICMPV6, GRE] = [6, 17, 1, 58, 47];
 function rule(change: Partial<FilterRule>): FilterRule {
   return {
     id: "",
-    layer: "node",
+    layer: "config",
     action: "allow",
     sources: null,
     protocol: "any",
@@ -89,6 +89,32 @@ Deno.test("compileFilter() takes icmp for the one of the packet's family", () =>
   assert.equal(ask(table, 0, ICMPV6, 0), 0);
   assert.equal(ask(table, 0, ICMPV6, 0, "fd00::100"), 1);
   assert.equal(ask(table, 0, ICMP, 0, "fd00::100"), 0);
+});
+
+Deno.test("compileFilter() tells echo requests, and answers to them, from other ICMP", () => {
+  const answers = (type: number, to: number, isV6: boolean, ...rules: Partial<FilterRule>[]) => {
+    const key = new Int32Array(KEY_WORDS);
+    key[KEY.family] = isV6 ? 6 : 4;
+    key[KEY.protocol] = isV6 ? ICMPV6 : ICMP;
+    key[KEY.icmpType] = type;
+    const view = new DataView(parseIp(isV6 ? "fd00::100" : "10.0.0.100")!.buffer);
+    for (let i = 0; i < (isV6 ? 4 : 1); i++) key[to + i] = view.getInt32(4 * i);
+    return compile(...rules).decide(0, key, to, 0);
+  };
+  const ping = { protocol: "icmp", icmpTypes: "echo-request" } as const;
+  const { source, destination } = KEY;
+  assert.deepEqual([8, 0, 13, 3].map((type) => answers(type, destination, false, ping)), [
+    1,
+    0,
+    0,
+    0,
+  ]);
+  assert.deepEqual([0, 8].map((type) => answers(type, source, false, ping)), [1, 0]);
+  assert.deepEqual([128, 129, 8].map((type) => answers(type, destination, true, ping)), [1, 0, 0]);
+  assert.deepEqual([129, 128].map((type) => answers(type, source, true, ping)), [1, 0]);
+  const noPing = [{}, { ...ping, action: "deny" }] as const;
+  assert.deepEqual([8, 0].map((type) => answers(type, destination, false, ...noPing)), [-2, 1]);
+  assert.equal(ask(compile(ping), 0, TCP, 0), 0);
 });
 
 Deno.test("compileFilter() knows members by their slots and nobody else", () => {
