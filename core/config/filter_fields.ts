@@ -13,7 +13,6 @@ import {
   type WrittenSource,
 } from "../filter/written.ts";
 import { assert } from "../assert.ts";
-import type { Path } from "./source.ts";
 
 const port = z.union([z.int(), z.string()], { error: PORT_FORM })
   .refine((value) => parsePortRange(String(value)) !== null, { error: PORT_FORM });
@@ -83,7 +82,7 @@ interface FilterFile {
 /** The filter of a file, with the place of each rule. */
 export function normaliseFilter(
   file: FilterFile | undefined,
-  where: (path: Path) => string,
+  where: (path: readonly (string | number)[]) => string,
 ): FilterConfig {
   return {
     isDefaultDeny: file?.default_deny ?? true,

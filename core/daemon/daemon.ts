@@ -11,7 +11,6 @@ import { Pins } from "../control/roster.ts";
 import { DataPlaneBridge } from "../dataplane/bridge.ts";
 import { Zone } from "../dns/zone.ts";
 import { errorMessage } from "../errors.ts";
-import type { FilterRule } from "../filter/rules.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
@@ -33,7 +32,7 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
-import { FilterRules } from "./filter_rules.ts";
+import { FilterRules, NO_POLICY } from "./filter_rules.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
@@ -49,17 +48,6 @@ const TRIM_DELAYS_MS = [5_000, 30_000];
 const SLEEP_CHECK_MS = 1_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
-/** What holds until the node knows the policy of its mesh. */
-const NO_POLICY: readonly FilterRule[] = [{
-  id: "no-policy",
-  layer: "coordinator",
-  action: "allow",
-  sources: null,
-  protocol: "any",
-  ports: null,
-  destinations: null,
-  origin: { where: "built in", comment: "the mesh has no policy" },
-}];
 type Timer = ReturnType<typeof setTimeout>;
 
 /** The data plane and control plane of one node. */
@@ -103,6 +91,7 @@ export class Daemon {
       portToTry(options.state, PORT_FILE, options.udpPort),
     ]);
     const daemon = new Daemon(options, clock, { kernel, netmap, pins, timestamps, udpPort });
+    daemon.filter.setCoordinatorRules(NO_POLICY);
     try {
       await daemon.plane.ready;
       const { cidr4, prefix6, addresses } = options.membership.reply;
@@ -163,13 +152,7 @@ export class Daemon {
     });
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
-    this.filter = new FilterRules({
-      own: reply.addresses.map((ip) => parsePrefix(ip)!),
-      config: options.filter,
-      clock,
-      changed: () => this.#effects.publishRules(),
-      log: options.log,
-    });
+    this.filter = this.#openFilter();
     this.node = openNode(options, this.plane, kept);
     const { log } = options;
     this.#channel = new ControlChannel({
@@ -194,7 +177,6 @@ export class Daemon {
       added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
-    this.filter.setCoordinatorRules(NO_POLICY);
   }
 
   #trimLater([delay, ...more]: readonly number[]): void {
@@ -219,6 +201,17 @@ export class Daemon {
       slotOf: (peer) => this.node.slotOf(peer),
       emit: (event) => this.#path(event),
       observed: (endpoint) => this.#reachability.observed(endpoint),
+    });
+  }
+
+  #openFilter(): FilterRules {
+    const { filter: config, log, membership } = this.options;
+    return new FilterRules({
+      own: membership.reply.addresses.map((ip) => parsePrefix(ip)!),
+      config,
+      clock: this.clock,
+      changed: () => this.#effects.publishRules(),
+      log,
     });
   }
 

@@ -66,6 +66,17 @@ export interface InForce extends CompiledRules {
   readonly problem: string | null;
 }
 
+/** What holds until the node knows the policy of its mesh. */
+export const NO_POLICY: readonly FilterRule[] = [{
+  id: "no-policy",
+  layer: "coordinator",
+  action: "allow",
+  sources: null,
+  protocol: "any",
+  ports: null,
+  destinations: null,
+  origin: { where: "built in", comment: "the mesh has no policy" },
+}];
 /** The longest wait that timers know. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Stands for the coordinator's word where there is none yet. */

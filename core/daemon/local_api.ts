@@ -8,6 +8,9 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
+import { type ApiRoute, parseBody } from "./api_route.ts";
+import { FILTER_ROUTES } from "./filter_api.ts";
+import type { FilterActions } from "./filter_types.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type {
@@ -21,6 +24,7 @@ import type {
 
 /** What the API calls; the daemon implements it. */
 export interface LocalApiActions {
+  readonly filter: FilterActions;
   status(): StatusReport;
   resolve(name: string): ResolveReport;
   ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingReport>;
@@ -60,18 +64,8 @@ export const AdminRequest = z.strictObject({
 });
 export type AdminRequest = z.infer<typeof AdminRequest>;
 
-interface Route {
-  readonly method: "GET" | "POST";
-  /** Whether it changes nothing, and so is offered to every local user. */
-  readonly isReadOnly: boolean;
-  handle(
-    actions: LocalApiActions,
-    request: Request,
-    signal: AbortSignal,
-  ): Promise<Response> | Response;
-}
-
-const ROUTES: Readonly<Record<string, Route>> = {
+const ROUTES: Readonly<Record<string, ApiRoute<LocalApiActions>>> = {
+  ...FILTER_ROUTES,
   "/v1/status": {
     method: "GET",
     isReadOnly: true,
@@ -216,12 +210,6 @@ export class LocalApi {
       return problem(error);
     }
   }
-}
-
-async function parseBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
-  const parsed = schema.safeParse(await request.json().catch(() => null));
-  if (parsed.success) return parsed.data;
-  throw new MeshError("usage", `Cannot use request: ${z.prettifyError(parsed.error)}`);
 }
 
 /** JSON lines, one for each item as it comes. */
