@@ -134,6 +134,7 @@ async function serveNode(
     udpPort: options.udpPort,
     dataPlane: options.dataPlane,
     staticPeers: await Promise.all(options.wireguardPeers.map(staticPeer)),
+    filter: options.filter,
     log: createLog(options.logLevel),
     dnsTtlSeconds: options.dns.ttlSeconds,
     wallTime: () => Date.now() + offset,

@@ -22,6 +22,14 @@ import type {
   TokenRequest,
 } from "../core/daemon/mesh_report.ts";
 import type { Body } from "../core/state/bodies.ts";
+import type {
+  FilterAddRequest,
+  FilterRemoveRequest,
+  FilterReport,
+  FilterRuleReport,
+  FilterTrace,
+  FilterTraceRequest,
+} from "../core/daemon/filter_types.ts";
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
@@ -108,6 +116,26 @@ export class ControlClient implements Disposable {
     },
   ): Promise<PathPreference> {
     return this.#json("POST", "/v1/paths", request);
+  }
+
+  /** All rules of the packet filter. */
+  filter(): Promise<FilterReport> {
+    return this.#json("GET", "/v1/filter");
+  }
+
+  /** @throws {MeshError} `peer-unknown` */
+  addFilterRule(request: FilterAddRequest): Promise<FilterRuleReport> {
+    return this.#json("POST", "/v1/filter/add", request);
+  }
+
+  /** Answers with what was removed. @throws {MeshError} `usage` when nothing is like that */
+  removeFilterRules(request: FilterRemoveRequest): Promise<FilterRuleReport[]> {
+    return this.#json("POST", "/v1/filter/remove", request);
+  }
+
+  /** @throws {MeshError} `peer-unknown`, `usage` */
+  traceFilter({ from, port }: FilterTraceRequest): Promise<FilterTrace> {
+    return this.#json("GET", `/v1/filter/trace?${new URLSearchParams({ from, port })}`);
   }
 
   bugreport(): Promise<unknown> {

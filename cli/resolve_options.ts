@@ -74,6 +74,7 @@ export function resolveNode(
       ttlSeconds: config.dns.ttlSeconds,
     },
     wireguardPeers: config.wireguardPeers.map((peer) => wireguardPeer(peer, loaded, surroundings)),
+    filter: config.filter,
   };
 }
 

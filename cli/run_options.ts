@@ -5,6 +5,7 @@
  */
 import type { DataPlaneSettings } from "../core/dataplane/settings.ts";
 import type { LogLevel, PathsConfig, WireguardPeerConfig } from "../core/config/config.ts";
+import type { FilterConfig } from "../core/filter/written.ts";
 import type { Ip } from "../core/ip.ts";
 import type { Progress } from "./progress.ts";
 
@@ -74,6 +75,7 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly paths: PathsConfig;
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
+  readonly filter: FilterConfig;
 }
 
 /** A user and group of the system. */

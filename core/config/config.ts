@@ -3,6 +3,7 @@
  * converted. Paths are as the user wrote them; whoever opens one expands `~`.
  * @module
  */
+import type { FilterConfig } from "../filter/written.ts";
 import type { Ip } from "../ip.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
@@ -52,6 +53,7 @@ export interface PeerConfig {
     readonly aliases: readonly string[];
   };
   readonly wireguardPeers: readonly WireguardPeerConfig[];
+  readonly filter: FilterConfig;
   readonly logLevel: LogLevel;
   readonly coordinator: CoordinatorConfig;
 }

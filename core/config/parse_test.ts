@@ -187,7 +187,9 @@ Deno.test("parsePeerConfig() warns of a variable that is nearly a setting", () =
 const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
   ["an exit node", { exit_node: "hub" }, ["exit_node"]],
   ["its old spelling", { exit_peer: "hub" }, ["exit_node"]],
-  ["a filter that denies", { filter: { default_deny: true } }, ["filter.default_deny"]],
+  ["a filter of the mesh", { coordinator: { filter: { rules: [{ port: 1 }] } } }, [
+    "coordinator.filter.rules",
+  ]],
   [
     "a part that is on, once",
     { wireguard: { enabled: true, listen_port: 1, mtu: 1300 } },

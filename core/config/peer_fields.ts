@@ -9,6 +9,7 @@ import { Alias, PeerName } from "../ids.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import { LOG_LEVELS } from "./config.ts";
 import * as field from "./fields.ts";
+import { filterFields } from "./filter_fields.ts";
 
 const off = field.unavailable;
 
@@ -118,27 +119,8 @@ const transports = {
 };
 
 const WIREGUARD = "the WireGuard concentrator";
-const FILTER = "the packet filter";
 const LOCATION = "the map of nodes";
 const EXIT = "exit nodes";
-
-/** A filter rule. */
-const FilterRule = z.strictObject({
-  port: z.int().min(0).max(65535).optional().meta({ description: "Port" }),
-  protocol: z.enum(["tcp", "udp", "icmp"]).optional().meta({ description: "Protocol" }),
-  action: z.enum(["allow", "deny"]).meta({ description: "Verdict" }),
-  source_peer: z.string().optional().meta({ description: "Peer it applies to" }),
-});
-
-/** Filter settings, of a node and of a mesh. */
-export const filterFields = {
-  default_deny: off(
-    z.boolean().default(false),
-    FILTER,
-    "Refuse what no rule allows; without the part everything is allowed",
-  ),
-  rules: off(z.array(FilterRule).default([]), FILTER, "Rules"),
-};
 
 const location = {
   latitude: off(z.number().min(-90).max(90).optional(), LOCATION, "Degrees north"),

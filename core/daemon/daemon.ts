@@ -34,6 +34,7 @@ import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
 import { MeshPolicy } from "./mesh_policy.ts";
+import { FilterRules } from "./filter_rules.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathChoices } from "./path_choices.ts";
@@ -62,6 +63,7 @@ export class Daemon {
   readonly zone: Zone;
   readonly clock: () => Millis;
   readonly startedAt: Millis;
+  readonly filter: FilterRules;
   readonly options: DaemonOptions;
   /** Settles when the node can go on no longer. */
   readonly failed: Promise<never>;
@@ -158,6 +160,7 @@ export class Daemon {
     });
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
+    this.filter = this.#openFilter();
     this.node = openNode(options, this.plane, kept);
     const { log } = options;
     this.#channel = new ControlChannel({
@@ -178,7 +181,10 @@ export class Daemon {
       own: reply.id,
       log: options.logFile.log,
       view: this.node.control.view,
-      publish: (rules) => this.#effects.setPolicy(rules),
+      publish: (rules, subjects) => {
+        this.filter.setResolver((subject, action) => subjects.resolve(subject, action).nodes);
+        this.filter.setCoordinatorRules(rules);
+      },
       tell: log,
     });
     this.#effects = new Effects({
@@ -190,7 +196,7 @@ export class Daemon {
       reachability: this.#reachability,
       channel: this.#channel,
       zone: this.zone,
-      own: reply.addresses.map((ip) => parsePrefix(ip)!),
+      filter: this.filter,
       log,
       added: (peer) => this.#followChoice(peer),
       logFile: options.logFile,
@@ -242,6 +248,17 @@ export class Daemon {
       slotOf: (peer) => this.node.slotOf(peer),
       emit: (event) => this.#path(event),
       observed: (endpoint) => this.#reachability.observed(endpoint),
+    });
+  }
+
+  #openFilter(): FilterRules {
+    const { filter: config, log, membership } = this.options;
+    return new FilterRules({
+      own: membership.reply.addresses.map((ip) => parsePrefix(ip)!),
+      config,
+      clock: this.clock,
+      changed: () => this.#effects.publishRules(),
+      log,
     });
   }
 
@@ -349,6 +366,7 @@ export class Daemon {
     clearInterval(this.#reviewTimer);
     await this.#watcher?.close();
     this.#effects.close();
+    this.filter.close();
     await this.#reachability.close();
     await this.#carriers.close();
     await this.#channel.close();

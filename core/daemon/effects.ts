@@ -5,10 +5,9 @@
 import { unreachable } from "../assert.ts";
 import type { ControlEffect } from "../control/client.ts";
 import type { DataPlaneBridge } from "../dataplane/bridge.ts";
-import type { CompiledRules } from "../dataplane/table.ts";
 import type { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
-import { type Ip, parseEndpoint, type Prefix } from "../ip.ts";
+import { type Ip, parseEndpoint } from "../ip.ts";
 import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import { kindOf } from "../path/address.ts";
@@ -18,12 +17,13 @@ import type { SyncAlert } from "../state/sync.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { DataPlane } from "./dataplane.ts";
-import type { FilterRule } from "../filter/rules.ts";
-import { FilterRules } from "./filter_rules.ts";
+import type { FilterRules } from "./filter_rules.ts";
 import type { Log } from "./log.ts";
 import type { PathShell } from "./path_shell.ts";
 import type { Reachability } from "./reachability.ts";
 
+/** Changes of rules that come so close together are one. */
+const RULES_DELAY_MS = 20;
 /** Route table or keypairs could not be written while a worker read them: try again. */
 const ROUTE_RETRY_MS = 5;
 
@@ -37,8 +37,7 @@ export interface EffectTargets {
   readonly channel: ControlChannel;
   readonly reachability: Reachability;
   readonly zone: Zone;
-  /** This node's mesh addresses. */
-  readonly own: readonly Prefix[];
+  readonly filter: FilterRules;
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
@@ -53,9 +52,9 @@ export interface EffectTargets {
 export class Effects {
   readonly #targets: EffectTargets;
   readonly #drops = new Map<Drop, number>();
-  readonly #rules = new FilterRules();
-  #routes: readonly Route[] | null = null;
+  #routes: readonly Route[] = [];
   #routeTimer: ReturnType<typeof setTimeout> | undefined;
+  #rulesTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(targets: EffectTargets) {
     this.#targets = targets;
@@ -110,7 +109,8 @@ export class Effects {
         paths.removePeer(effect.peer.slot);
         return true;
       case "routes":
-        this.#setRoutes(effect.routes);
+        this.#routes = effect.routes;
+        this.#publish();
         return false;
       case "names":
         zone.setNodes(effect.nodes, effect.coordinators);
@@ -131,14 +131,14 @@ export class Effects {
     }
   }
 
-  /** The policy's rules for this node have changed; null denies everything. */
-  setPolicy(rules: readonly FilterRule[] | null): void {
-    this.#rules.setCoordinatorRules(rules);
-    if (this.#routes) this.#setRoutes(this.#routes);
+  /** Gives the workers the filter's rules as they are a moment later. */
+  publishRules(): void {
+    this.#rulesTimer ??= setTimeout(() => this.#publish(), RULES_DELAY_MS);
   }
 
   close(): void {
     clearTimeout(this.#routeTimer);
+    clearTimeout(this.#rulesTimer);
   }
 
   #performControl(effect: ControlEffect): boolean {
@@ -211,16 +211,15 @@ export class Effects {
     return this.#targets.node.peers.get(peer)?.name ?? "unknown";
   }
 
-  #setRoutes(routes: readonly Route[]): void {
-    this.#routes = routes;
-    const { node, own } = this.#targets;
-    this.#publish(routes, this.#rules.compile(node.peers.values(), own));
-  }
-
-  #publish(routes: readonly Route[], rules: CompiledRules): void {
+  /** Routes and rules go together: both name peers by slots, which change hands. */
+  #publish(): void {
     clearTimeout(this.#routeTimer);
-    if (this.#targets.plane.table.setRoutesAndRules(routes, rules)) return;
-    this.#routeTimer = setTimeout(() => this.#publish(routes, rules), ROUTE_RETRY_MS);
+    clearTimeout(this.#rulesTimer);
+    this.#rulesTimer = undefined;
+    const { node, plane, filter } = this.#targets;
+    const rules = filter.compile(node.peers.values());
+    if (plane.table.setRoutesAndRules(this.#routes, rules)) return;
+    this.#routeTimer = setTimeout(() => this.#publish(), ROUTE_RETRY_MS);
   }
 }
 

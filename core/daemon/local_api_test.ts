@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type { NetcheckReport, StatusReport } from "./api_types.ts";
+import type { FilterReport, FilterRuleReport, FilterTrace } from "./filter_types.ts";
 import { LocalApi, type LocalApiActions } from "./local_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 
@@ -10,6 +11,12 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
   const asked: string[] = [];
   return {
     asked,
+    filter: {
+      report: () => ({ rules: [] as readonly unknown[] }) as FilterReport,
+      add: (request) => ({ id: "t1", ...request }) as unknown as FilterRuleReport,
+      remove: (request) => [{ ...request } as unknown as FilterRuleReport],
+      trace: ({ from, port }) => ({ traffic: `${from} ${port}` }) as FilterTrace,
+    },
     status: () => ({ name: "a" }) as StatusReport,
     resolve: (name) => {
       if (name !== "b") throw new MeshError("name-unknown", `Cannot resolve "${name}"`);

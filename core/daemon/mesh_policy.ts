@@ -26,8 +26,8 @@ export interface MeshPolicyOptions {
   readonly own: PeerId;
   readonly log: MeshLog;
   readonly view: NetmapView;
-  /** Takes the rules for this node; null denies everything. */
-  readonly publish: (rules: readonly FilterRule[] | null) => void;
+  /** Takes the rules for this node, and who is who; never called when nothing can be read. */
+  readonly publish: (rules: readonly FilterRule[], subjects: MeshSubjects) => void;
   readonly tell: Log;
 }
 
@@ -75,10 +75,12 @@ export class MeshPolicy {
     if (facts === this.#facts) return;
     this.#facts = facts;
     this.#subjects = this.#policy && new MeshSubjects(this.#policy, mesh);
-    const node = this.ownNode;
-    publish(this.#subjects && node && compileNode(this.#subjects, node));
+    if (this.#subjects) {
+      const node = this.#subjects.node(own);
+      // Who is no member lets nobody in.
+      publish(node ? compileNode(this.#subjects, node) : [], this.#subjects);
+    }
     for (const listener of this.#listeners) listener();
-    if (node === null && this.#subjects) this.#options.tell("warn", "Not a member", { id: own });
   }
 
   #follow({ policy }: MeshState): void {

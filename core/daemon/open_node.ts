@@ -6,6 +6,7 @@ import { ControlClient } from "../control/client.ts";
 import { MAX_NODE_LOG_LENGTH, type Netmap } from "../control/messages.ts";
 import type { Pin } from "../control/roster.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
+import type { FilterConfig } from "../filter/written.ts";
 import type { Identity } from "../identity/keys.ts";
 import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
@@ -40,6 +41,7 @@ export interface DaemonOptions {
   readonly udpPort: number;
   readonly dataPlane: DataPlaneSettings;
   readonly staticPeers: readonly StaticPeer[];
+  readonly filter: FilterConfig;
   readonly log: Log;
   /** Seconds that a DNS answer may be kept, 0 to 5. */
   readonly dnsTtlSeconds: number;

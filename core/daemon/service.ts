@@ -8,7 +8,7 @@ import { PATHS } from "../control/envelope.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import type { PeerId } from "../ids.ts";
 import { DEFAULT_PREFERENCE, type PathPreference } from "../path/peer_paths.ts";
-import type { Ip } from "../ip.ts";
+import { type Ip, parsePrefix } from "../ip.ts";
 import type { NodePeer } from "../node.ts";
 import { createSystemDns } from "../platform/linux/dns.ts";
 import { EchoSocket } from "../platform/linux/icmp.ts";
@@ -28,6 +28,8 @@ import type { DaemonOptions } from "./open_node.ts";
 import { examineDns } from "./dns_doctor.ts";
 import { ContextNames } from "./dns_contexts.ts";
 import { type DnsServer, startDnsServer } from "./dns_server.ts";
+import type { Service } from "./filter_rules.ts";
+import { FilterUsers } from "./filter_users.ts";
 import {
   LocalApi,
   type LocalApiActions,
@@ -60,10 +62,18 @@ export interface ServiceOptions extends DaemonOptions {
 /** A clock this far off is worth a warning. */
 const CLOCK_WARNING_MS = 60_000;
 
+const DNS_SERVICE: Service = {
+  name: "dns",
+  protocol: "any",
+  ports: [{ first: 53, last: 53 }],
+  comment: "Names of the mesh",
+};
+
 /** A running node; see {@link run}. */
 export class NodeService implements LocalApiActions {
   readonly #options: ServiceOptions;
   readonly #daemon: Daemon;
+  readonly filter: FilterUsers;
   readonly #contexts: ContextNames;
   readonly #pings = new Map<number, PingSample>();
   readonly #stopped = Promise.withResolvers<"stop" | "leave">();
@@ -101,6 +111,15 @@ export class NodeService implements LocalApiActions {
       call: (call) => callCoordinator(membership, identity, call),
     });
     daemon.onMeshChange = () => this.#mesh.grown();
+    this.filter = new FilterUsers({
+      rules: daemon.filter,
+      own: options.membership.reply.addresses.map((ip) => parsePrefix(ip)!),
+      peers: () => daemon.node.peers.values(),
+      peer: (text) => this.#peer(text),
+      hits: () => daemon.plane.table.ruleHits(),
+      drops: () => daemon.drops,
+      clock: daemon.clock,
+    });
   }
 
   get daemon(): Daemon {
@@ -129,6 +148,7 @@ export class NodeService implements LocalApiActions {
       reportPeer(node, plane.table, peer, this.#pings.get(peer.slot), now)
     );
     return {
+      filter: this.filter.status(),
       version,
       pid: Deno.pid,
       uptimeMs: now - this.#daemon.startedAt,
@@ -280,6 +300,7 @@ export class NodeService implements LocalApiActions {
         contexts: this.#contexts,
         log: (message) => log("debug", message),
       });
+      if (dns.listen === null) this.#daemon.filter.openServicePort(DNS_SERVICE);
       await systemDns.apply();
     } catch (error) {
       // Packets flow without names: tell, and let `dns doctor` say more.
@@ -311,6 +332,8 @@ export class NodeService implements LocalApiActions {
       warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
     }
     if (this.#daemon.policy.problem) warnings.push(this.#daemon.policy.problem);
+    const { problem: filterProblem } = this.filter.status();
+    if (filterProblem !== null) warnings.push(filterProblem);
     const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
     if (problem) warnings.push(problem);
     return warnings;

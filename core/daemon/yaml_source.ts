@@ -22,7 +22,7 @@ export interface YamlOptions {
 }
 
 /**
- * Reads YAML 1.2 text. A key without a value counts as absent unless `keepsNulls`.
+ * Reads YAML 1.2 text. A key without a value counts as absent unless `keepsNulls`, or in a list.
  *
  * @throws {MeshError} `config-invalid` with file, line and column when it is malformed.
  */
@@ -100,7 +100,8 @@ function offsetOf(document: Document, path: Path): number {
 
 /** Drops keys without a value; a part of which nothing is left is absent like them. */
 function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
+  // In an item of a list they stay, for the schema to refuse: a rule without its source is about all.
+  if (Array.isArray(value)) return value;
   if (!isTree(value)) return value;
   const children = Object.entries(value).map(([key, child]) => [key, withoutNulls(child)]);
   const kept = children.filter(([, child]) => child !== null);
