@@ -10,7 +10,7 @@ import { assert } from "./assert.ts";
 import { fromBase64 } from "./bytes.ts";
 import { usableEndpoints } from "./control/candidates.ts";
 import type { ControlClient } from "./control/client.ts";
-import type { ControlEffect, ControlEvent } from "./control/client_types.ts";
+import type { ControlEvent } from "./control/client_types.ts";
 import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
 import { FEATURE } from "./dataplane/features.ts";
 import { MAX_PEERS } from "./dataplane/layout.ts";
@@ -18,17 +18,15 @@ import type { PeerId } from "./ids.ts";
 import type { Endpoint } from "./ip.ts";
 import type { Machine, Millis } from "./machine.ts";
 import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./node_peer.ts";
+import { NodeLog, type NodeLogEffect } from "./node_log.ts";
 import type { NodeEffect, NodeEvent, NodeOptions } from "./node_types.ts";
+import { sending, toldToDevice } from "./path/events.ts";
 import { Recorder, type Recording } from "./path/recorder.ts";
-import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
-import type { LogSync, SourceId, SyncEvent } from "./state/sync.ts";
+import type { PathAgent, PathEvent } from "./path/agent.ts";
 import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
 
 export type { NodePeer, StaticPeer } from "./node_peer.ts";
 export type { NamedNode, NodeEffect, NodeEvent, NodeOptions } from "./node_types.ts";
-
-/** The coordinator, among those who have the mesh's log. */
-const COORDINATOR: SourceId = "coordinator";
 
 /**
  * Sessions with so many peers are made before anything is sent, so that the first packet to any of
@@ -41,7 +39,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
   readonly control: ControlClient;
   readonly paths: PathAgent;
-  readonly #sync: LogSync;
+  readonly #log: NodeLog;
   readonly #recorder: Recorder;
   readonly #id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
@@ -60,7 +58,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     this.device = options.device;
     this.control = options.control;
     this.paths = options.paths;
-    this.#sync = options.sync;
+    this.#log = new NodeLog(options.sync);
     this.#recorder = new Recorder(options.paths);
     this.#staticPeers = options.staticPeers;
   }
@@ -68,7 +66,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   get deadline(): Millis {
     if (!this.#isStarted) return -Infinity;
     const { device, control, paths } = this;
-    return Math.min(device.deadline, control.deadline, paths.deadline, this.#sync.deadline);
+    return Math.min(device.deadline, control.deadline, paths.deadline, this.#log.deadline);
   }
 
   /** Peers by slot. */
@@ -100,7 +98,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         this.#device({ type: "tick" }, now, effects);
         this.#control({ type: "tick" }, now, effects);
         this.#path({ type: "tick" }, now, effects);
-        this.#log({ type: "tick" }, now, effects);
+        this.#logged(this.#log.handle({ type: "tick" }, now), now, effects);
         break;
       case "device":
         this.#device(event.event, now, effects);
@@ -112,7 +110,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         this.#path(event.event, now, effects);
         break;
       case "log":
-        this.#log(event.event, now, effects);
+        this.#logged(this.#log.handle(event.event, now), now, effects);
         break;
     }
     return effects;
@@ -154,10 +152,13 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         effects.push(effect);
         const { peer } = effect;
         const isUp = ((this.#features.get(peer) ?? 0) & FEATURE.paths) !== 0;
-        return this.#path({ type: "session", peer, isUp }, now, effects);
+        this.#path({ type: "session", peer, isUp }, now, effects);
+        if (isUp) this.#openLog(peer, now, effects);
+        return;
       }
       case "session-down":
         effects.push(effect);
+        this.#closeLog(effect.peer, now, effects);
         return this.#path({ type: "session", peer: effect.peer, isUp: false }, now, effects);
       default:
         effects.push(effect);
@@ -165,6 +166,12 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   }
 
   #path(event: PathEvent, now: Millis, effects: NodeEffect[]): void {
+    if (event.type === "message" && event.message.type === "log") {
+      const id = this.#peers.get(event.peer)?.id;
+      this.#openLog(event.peer, now, effects);
+      if (id) this.#logged(this.#log.hear(id, event.message, now), now, effects);
+      return;
+    }
     for (const effect of this.#recorder.handle(this.#believed(event), now)) {
       effects.push(effect);
       const told = toldToDevice(effect);
@@ -210,17 +217,23 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       effects.push(effect);
       if (effect.type === "netmap-changed") this.#follow(effect.changes, now, effects);
       if (effect.type === "called") this.#called(effect.peer, effect.endpoints, now, effects);
-      const told = toldToLog(effect);
-      if (told) this.#log(told, now, effects);
+      this.#logged(this.#log.control(effect, now), now, effects);
     }
   }
 
-  #log(event: SyncEvent, now: Millis, effects: NodeEffect[]): void {
-    for (const effect of this.#sync.handle(event, now)) {
+  /** What the mesh's log wants. */
+  #logged(wanted: readonly NodeLogEffect[], now: Millis, effects: NodeEffect[]): void {
+    for (const effect of wanted) {
       switch (effect.type) {
-        case "send":
-          this.#control({ type: "send-log", text: JSON.stringify(effect.message) }, now, effects);
+        case "say":
+          this.#control({ type: "send-log", text: effect.text }, now, effects);
           break;
+        case "whisper": {
+          const { peer, part } = effect;
+          const path = this.paths.pathsOf(peer)?.current ?? this.device.report(peer)?.endpoint;
+          if (path) effects.push(sending(peer, path, part));
+          break;
+        }
         case "grown":
           effects.push({ type: "log-grown", entries: effect.entries });
           this.#control({ type: "review" }, now, effects);
@@ -230,6 +243,18 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
           break;
       }
     }
+  }
+
+  /** A peer with a session of our own kind hears of the mesh's log. */
+  #openLog(peer: PeerSlot, now: Millis, effects: NodeEffect[]): void {
+    const id = this.#peers.get(peer)?.id;
+    const key = id && this.control.view.peers.get(id)?.record.identity;
+    if (id && key) this.#logged(this.#log.open(peer, id, key, now), now, effects);
+  }
+
+  #closeLog(peer: PeerSlot, now: Millis, effects: NodeEffect[]): void {
+    const id = this.#peers.get(peer)?.id;
+    if (id) this.#logged(this.#log.close(id, now), now, effects);
   }
 
   /** Brings device, routes and names in step with the netmap. */
@@ -339,6 +364,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   #remove(id: PeerId, now: Millis, effects: NodeEffect[]): void {
     const slot = this.#slots.get(id);
     if (slot === undefined) return;
+    this.#closeLog(slot, now, effects);
     this.#device({ type: "remove-peer", peer: slot }, now, effects);
     this.#path({ type: "peer-removed", peer: slot }, now, effects);
     this.#features.delete(slot);
@@ -360,35 +386,5 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const nodes = [...(own ? [own] : []), ...this.#peers.values()];
     const coordinators = view.coordinators.flatMap((id) => view.peers.get(id)?.record.name ?? []);
     effects.push({ type: "names", nodes, coordinators });
-  }
-}
-
-/** What the log's machine has to know of the coordinator. */
-function toldToLog(effect: ControlEffect): SyncEvent | null {
-  const source = COORDINATOR;
-  switch (effect.type) {
-    case "log-open":
-      return { type: "connected", source, key: effect.key, isCoordinator: true };
-    case "log-message":
-      return { type: "message", source, text: effect.text };
-    case "log-closed":
-      return { type: "disconnected", source };
-    default:
-      return null;
-  }
-}
-
-/** What the session's machine has to know of a decision about paths. */
-function toldToDevice(effect: PathEffect): DeviceEvent | null {
-  switch (effect.type) {
-    case "use-path":
-      // Handshakes go the same way.
-      return { type: "roamed", peer: effect.peer, endpoint: effect.path };
-    case "send-path-message":
-      return { type: "keepalive-sent", peer: effect.peer };
-    case "want-session":
-      return { type: "session-wanted", peer: effect.peer };
-    default:
-      return null;
   }
 }

@@ -94,7 +94,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const { mesh } = options;
     this.#sync = new LogSync({
       log: mesh.log,
-      sign: (head) => mesh.signHead(head, this.#wallTime),
+      sign: mesh.headSigner(() => this.#wallTime),
     });
     this.#followed = mesh.log.head.seq;
   }

@@ -12,7 +12,7 @@ import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
 import type { LogFile } from "../platform/log_file.ts";
 import { expiryOf } from "../state/expiry.ts";
-import { signHead } from "../state/head.ts";
+import { headSigner } from "../state/head.ts";
 import { LogSync } from "../state/sync.ts";
 import { Device } from "../wireguard/device.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
@@ -105,10 +105,7 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
   });
   const sync = new LogSync({
     log,
-    sign: (head) => {
-      const at = Math.floor(options.wallTime());
-      return signHead(options.identity, { meshId, ...head, at });
-    },
+    sign: headSigner(options.identity, meshId, options.wallTime),
     maxLength: MAX_NODE_LOG_LENGTH,
   });
   const { staticPeers } = options;
