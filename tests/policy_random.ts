@@ -62,7 +62,7 @@ export const anyMesh: fc.Arbitrary<MeshView> = fc.record({
   moved: fc.boolean(),
 }).map(({ kept, moved }) => {
   const all = NODES.map((text) => moved ? text.replace("n3 bob", "n3 ann t") : text);
-  const view = meshOf(all, { admins: ["ann"], groups: { bob: ["h"] } });
+  const view = meshOf(all, { admins: ["ann"] });
   return { ...view, nodes: view.nodes.filter((_, i) => kept[i]) };
 });
 

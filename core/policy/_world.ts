@@ -40,13 +40,12 @@ export function nodeOf(text: string, index = 0): MeshNode {
 /** A mesh of nodes as {@link nodeOf} reads them and users that own them; `admins` are admins. */
 export function meshOf(
   nodes: readonly string[],
-  options: { admins?: string[]; groups?: Record<string, string[]> } = {},
+  options: { admins?: string[] } = {},
 ): MeshView {
   const list = nodes.map(nodeOf);
   const names = new Set(list.flatMap(({ user }) => user === null ? [] : [user]));
   const users = [...names].map((name): MeshUser => ({
     name,
-    groups: options.groups?.[name] ?? [],
     isAdmin: options.admins?.includes(name) ?? false,
   }));
   return { nodes: list, users };

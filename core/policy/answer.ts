@@ -32,9 +32,8 @@ export function answer(
 ): Answer {
   const problems = new Problems();
   const { groups, tags, services } = subjects.policy;
-  const own = subjects.view.users.flatMap((user) => user.groups);
   const names = {
-    groups: new Set([...BUILTIN_GROUPS, ...groups.keys(), ...own]),
+    groups: new Set([...BUILTIN_GROUPS, ...groups.keys()]),
     tags: new Set(tags.keys()),
     services,
     roles: new Map(),

@@ -4,7 +4,7 @@
  */
 import type { PeerId } from "../ids.ts";
 import type { Policy } from "./policy.ts";
-import { formatSubject, type Subject } from "./subject.ts";
+import { BUILTIN_GROUPS, formatSubject, type Subject } from "./subject.ts";
 import type { MeshSubjects } from "./subjects.ts";
 
 /** Whom to name; null users where only nodes matter. */
@@ -68,14 +68,10 @@ interface Candidate {
 function candidatesOf({ policy, view }: MeshSubjects, policies: readonly Policy[]): Candidate[] {
   const written = policies.flatMap(subjectsOf)
     .filter(({ kind }) => kind === "user" || kind === "tag" || kind === "group");
-  const groups = new Set([
-    "everyone",
-    "admins",
-    ...policy.groups.keys(),
-    ...view.users.flatMap((user) => user.groups),
-  ]);
   const known: Subject[] = [
-    ...[...groups].map((name) => ({ kind: "group", name }) as const),
+    ...[...BUILTIN_GROUPS, ...policy.groups.keys()].map((name) =>
+      ({ kind: "group", name }) as const
+    ),
     ...[...new Set(view.nodes.flatMap(({ tags }) => tags))]
       .map((name) => ({ kind: "tag", name }) as const),
     ...view.users.map(({ name }) => ({ kind: "user", name }) as const),

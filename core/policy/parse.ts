@@ -24,12 +24,6 @@ export type ParsedPolicy =
   | { readonly policy: Policy; readonly problems: null }
   | { readonly policy: null; readonly problems: readonly string[] };
 
-/** What is known besides the document. */
-export interface ParseOptions {
-  /** Groups that the mesh has of its own (`tunnelmesh group create`). */
-  readonly groups?: Iterable<string>;
-}
-
 /** Sections whose entries have names. */
 type NamedSection = "groups" | "tags" | "services" | "roles";
 /** Sections whose entries stand in a list. */
@@ -49,13 +43,10 @@ interface Entry<T> {
 }
 
 /** Reads the files of a policy, in order. Says everything that is wrong, and throws nothing. */
-export function parsePolicy(
-  sources: readonly PolicySource[],
-  options: ParseOptions = {},
-): ParsedPolicy {
+export function parsePolicy(sources: readonly PolicySource[]): ParsedPolicy {
   const problems = new Problems();
   const files = sources.map((source) => checkShape(source, problems));
-  const names = collectNames(files, problems, options);
+  const names = collectNames(files, problems);
   const read = <Section extends ListSection, T>(
     section: Section,
     one: (reader: Reader, value: Item<Section>, path: Path) => T,
@@ -167,9 +158,8 @@ function allNames(
   return new Set([...reserved, ...known.keys()]);
 }
 
-function collectNames(files: readonly File[], problems: Problems, options: ParseOptions): Names {
+function collectNames(files: readonly File[], problems: Problems): Names {
   const groups = allNames(files, "groups", BUILTIN_GROUPS, problems);
-  for (const name of options.groups ?? []) groups.add(name);
   const tags = allNames(files, "tags", [], problems);
   const roleNames = allNames(files, "roles", BUILTIN_ROLES.keys(), problems);
   const serviceNames = allNames(files, "services", BUILTIN_SERVICES.keys(), problems);

@@ -269,13 +269,6 @@ Deno.test("parsePolicy() takes groups and tags without anything in them", () => 
   assert.deepEqual([...policy.groups.keys(), ...policy.tags.keys()], ["a", "b", "c", "d"]);
 });
 
-Deno.test("parsePolicy() knows the groups that the mesh has of its own", () => {
-  const tree = { rules: [{ ...RULE, from: "group:film-club" }] };
-  const source = { tree, where: () => "" };
-  assert.notEqual(parsePolicy([source]).problems, null);
-  assert.equal(parsePolicy([source], { groups: ["film-club"] }).problems, null);
-});
-
 const WORDS = ["everyone", "self", "user:a", "tag:b", "group:g", "g", "22", "any", "a:22", "*"]
   .concat("rules", "groups", "from", "to", "ports", "role", "right", "read", "buckets", "allow")
   .concat("__proto__", "constructor", "tests", "bindings", "exits", "routes", "prefix", "::/1")

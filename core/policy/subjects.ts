@@ -22,8 +22,6 @@ export interface MeshNode {
 /** A user, as signed facts tell it. */
 export interface MeshUser {
   readonly name: string;
-  /** Groups it was put into besides those of the document. */
-  readonly groups: readonly string[];
   readonly isAdmin: boolean;
 }
 
@@ -125,14 +123,11 @@ export class MeshSubjects {
     if (name === "everyone") {
       return { nodes: idsOf(nodes), users: new Set(users.map((user) => user.name)) };
     }
-    const put = name === "admins"
-      ? users.filter(({ isAdmin }) => isAdmin)
-      : users.filter(({ groups }) => groups.includes(name));
-    const members = this.policy.groups.get(name)?.members ?? [];
-    return merge([
-      ...put.map((user) => this.#owned([user.name], user.name)),
-      this.resolveAll(members, action),
-    ]);
+    if (name === "admins") {
+      const admins = users.filter(({ isAdmin }) => isAdmin);
+      return merge(admins.map((user) => this.#owned([user.name], user.name)));
+    }
+    return this.resolveAll(this.policy.groups.get(name)?.members ?? [], action);
   }
 
   #owned(users: readonly string[], owner: string): SubjectSet {
