@@ -11,6 +11,14 @@ import type {
   StatusReport,
   WhyReport,
 } from "../core/daemon/api_types.ts";
+import type {
+  AppendReport,
+  AppendRequest,
+  DraftReport,
+  MeshLogReport,
+  MeshReport,
+} from "../core/daemon/mesh_report.ts";
+import type { Body } from "../core/state/bodies.ts";
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
@@ -108,6 +116,26 @@ export class ControlClient implements Disposable {
   /** @throws {MeshError} what the coordinator answers, `forbidden` for a node that is no admin. */
   admin<T>(call: AdminCall): Promise<T> {
     return this.#json("POST", "/v1/admin", call);
+  }
+
+  /** What the mesh's log comes to at present. */
+  mesh(): Promise<MeshReport> {
+    return this.#json("GET", "/v1/mesh");
+  }
+
+  /** The mesh's log. */
+  meshLog(): Promise<MeshLogReport> {
+    return this.#json("GET", "/v1/mesh/log");
+  }
+
+  /** The entry that would state `body` now, to be signed. */
+  draft(body: Body): Promise<DraftReport> {
+    return this.#json("POST", "/v1/mesh/draft", { body });
+  }
+
+  /** @throws {MeshError} `entry-forbidden`, `entry-conflict`, `last-admin`, `log-fork` */
+  append(request: AppendRequest): Promise<AppendReport> {
+    return this.#json("POST", "/v1/mesh/append", request);
   }
 
   [Symbol.dispose](): void {
