@@ -18,6 +18,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   netcheck: async () => (await import("./commands/netcheck.ts")).netcheck,
   transport: async () => (await import("./commands/transport.ts")).transport,
   bugreport: async () => (await import("./commands/bugreport.ts")).bugreport,
+  policy: async () => (await import("./commands/policy.ts")).policy,
   token: async () => (await import("./commands/token.ts")).token,
   dns: async () => (await import("./commands/dns.ts")).dns,
   init: async () => (await import("./commands/init.ts")).init,

@@ -14,6 +14,11 @@ import { MeshSubjects, type MeshView } from "../core/policy/subjects.ts";
 import { type PolicyText, textsOf } from "./policy_files.ts";
 import { yamlSource } from "./yaml_source.ts";
 
+/** The first policy, under the name that its first edit gives it. */
+export const FIRST_TEXTS: readonly PolicyText[] = [
+  { file: "policy.yaml", shown: FIRST_POLICY_NAME, text: FIRST_POLICY_TEXT },
+];
+
 /** Something wrong in a document, and where. */
 export interface PolicyProblem {
   readonly file: string;
@@ -67,9 +72,7 @@ export function problemOf(text: string): PolicyProblem {
  * @throws {MeshError} `config-invalid` when this version cannot read it.
  */
 export function appliedPolicy({ policy }: MeshReport): AppliedPolicy {
-  const texts = policy === null
-    ? [{ file: FIRST_POLICY_NAME, shown: FIRST_POLICY_NAME, text: FIRST_POLICY_TEXT }]
-    : textsOf(policy.documents);
+  const texts = policy === null ? FIRST_TEXTS : textsOf(policy.documents);
   return { texts, policy: expectPolicy(texts), hash: policy?.hash ?? null };
 }
 
