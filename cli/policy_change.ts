@@ -29,6 +29,8 @@ export interface Proposal {
   readonly check: CheckReport;
   /** Who gains or loses what, a sentence each. */
   readonly changes: readonly string[];
+  /** Why the applied policy could not be compared with; null when it was. */
+  readonly problem: string | null;
 }
 
 /** Compares. @throws {MeshError} `config-invalid` when the texts are no policy. */
@@ -57,6 +59,7 @@ export function proposePolicy(
     hash,
     isApplied: hash === applied.hash,
     check: checkPolicy(after),
+    problem: applied.problem,
     changes: formatPlan(planOf(new MeshSubjects(applied.policy, view), after)),
   };
 }
@@ -68,8 +71,8 @@ export function changesInMesh(applied: AppliedPolicy, mesh: MeshReport, after: M
 }
 
 /** What programs are told of a proposal. */
-export function proposalDocument({ hash, isApplied, check, changes }: Proposal) {
-  return { hash, isApplied, changes, ...checkDocument(check) };
+export function proposalDocument({ hash, isApplied, check, changes, problem }: Proposal) {
+  return { hash, isApplied, changes, problem, ...checkDocument(check) };
 }
 
 /** What programs are told of tests. */
@@ -78,13 +81,17 @@ export function checkDocument({ isFit, passed, failures, empty, warnings }: Chec
 }
 
 /** What people are told of a proposal. */
-export function proposalLines({ isApplied, check, changes }: Proposal): string[] {
+export function proposalLines({ isApplied, check, changes, problem }: Proposal): string[] {
   const none = isApplied
     ? "Nothing changes: these documents are the applied ones"
     : "Only the text changes: nobody gains or loses anything";
   const isQuiet = check.passed + check.failures.length + check.empty.length === 0 &&
     check.warnings.length === 0;
-  return [...changes.length > 0 ? changes : [none], ...isQuiet ? [] : ["", formatCheck(check)]];
+  return [
+    ...problem === null ? [] : [`Compared with no policy, as the applied one is wrong: ${problem}`],
+    ...changes.length > 0 ? changes : [none],
+    ...isQuiet ? [] : ["", formatCheck(check)],
+  ];
 }
 
 /** @throws {MeshError} `policy-unfit` when a test fails. */

@@ -106,6 +106,17 @@ export function membersIn(text: string, group: string): string[] | null {
   return (Array.isArray(value) ? value : [value]).map(String);
 }
 
+/** The roles of a document, as written. */
+export function rolesIn(text: string): Readonly<Record<string, readonly unknown[]>> {
+  return (parse(text) as Record<string, Record<string, unknown[]>> | null)?.["roles"] ?? {};
+}
+
+/** How many entries a list of a document has. */
+export function countListed(text: string, section: Listed): number {
+  const list = (parse(text) as Record<string, unknown> | null)?.[section];
+  return Array.isArray(list) ? list.length : 0;
+}
+
 /**
  * The text after a change: by cutting where `cut` can and its result means the same as `change`,
  * else as the parser writes it.

@@ -30,7 +30,10 @@ export interface PolicyProblem {
 /** The policy that holds in a mesh. */
 export interface AppliedPolicy {
   readonly texts: readonly PolicyText[];
+  /** Allows nothing where {@link AppliedPolicy.problem} is set. */
   readonly policy: Policy;
+  /** Why this version cannot read it; null when it can. */
+  readonly problem: string | null;
   /** Hash of the documents; null while the first policy holds. */
   readonly hash: string | null;
 }
@@ -67,14 +70,31 @@ export function problemOf(text: string): PolicyProblem {
   return { file: file!, line: Number(line), column: Number(column), message };
 }
 
-/**
- * What holds now.
- * @throws {MeshError} `config-invalid` when this version cannot read it.
- */
-export function appliedPolicy({ policy }: MeshReport): AppliedPolicy {
-  const texts = policy === null ? FIRST_TEXTS : textsOf(policy.documents);
-  return { texts, policy: expectPolicy(texts), hash: policy?.hash ?? null };
+/** What holds now. It can be replaced even where it cannot be read. */
+export function appliedPolicy({ policy: report }: MeshReport): AppliedPolicy {
+  const texts = report === null ? FIRST_TEXTS : textsOf(report.documents);
+  const { policy, problems } = parseTexts(texts);
+  const problem = problems?.[0] ?? null;
+  return { texts, policy: policy ?? NO_POLICY, problem, hash: report?.hash ?? null };
 }
+
+/** What holds now, for who asks about it. @throws {MeshError} `config-invalid` */
+export function expectApplied(mesh: MeshReport): AppliedPolicy {
+  const applied = appliedPolicy(mesh);
+  if (applied.problem !== null) expectPolicy(applied.texts);
+  return applied;
+}
+
+const NO_POLICY: Policy = {
+  groups: new Map(),
+  tags: new Map(),
+  services: new Map(),
+  bindings: [],
+  rules: [],
+  exits: [],
+  routes: [],
+  tests: [],
+};
 
 /** Who is in the mesh, as policies see it. */
 export function viewOf({ nodes, users }: MeshReport): MeshView {

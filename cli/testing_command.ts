@@ -58,17 +58,19 @@ export class TestUser implements AsyncDisposable {
     };
     let code: number;
     let error: MeshError | null = null;
-    let isRunning = false;
     try {
-      const prepared = await prepare(words, context);
-      isRunning = true;
-      code = await prepared.run();
+      code = await (await prepare(words, context)).run();
     } catch (thrown) {
       if (!(thrown instanceof MeshError)) throw thrown;
       error = thrown;
       code = ERRORS[thrown.code].exit;
     } finally {
-      if (!isRunning) clients[0]?.[Symbol.dispose]();
+      // Most commands have closed it; one that failed leaves that to the end of its process.
+      try {
+        clients[0]?.[Symbol.dispose]();
+      } catch (error) {
+        if (!(error instanceof Deno.errors.BadResource)) throw error;
+      }
     }
     return { code, text: out.written.join(""), errors: out.errors.join(""), error };
   }

@@ -13,6 +13,7 @@ import { POLICY_PATHS, type PolicyText, readPolicyPaths } from "../policy_files.
 import {
   type AppliedPolicy,
   appliedPolicy,
+  expectApplied,
   expectPolicy,
   parseTexts,
   problemOf,
@@ -126,7 +127,7 @@ export const test = defineCommand({
   async prepare({ files }, { host, daemon }) {
     const texts = files && readPolicyPaths(host, files);
     const mesh = await (await daemon()).mesh();
-    return subjectsOf(texts ? expectPolicy(texts) : appliedPolicy(mesh).policy, mesh);
+    return subjectsOf(texts ? expectPolicy(texts) : expectApplied(mesh).policy, mesh);
   },
   async run(_input, { out, daemon }, subjects) {
     using _client = await daemon();
@@ -166,7 +167,7 @@ export const explain = defineCommand({
   permissions: ASKS,
   async prepare(_input, { daemon }) {
     const mesh = await (await daemon()).mesh();
-    return subjectsOf(appliedPolicy(mesh).policy, mesh);
+    return subjectsOf(expectApplied(mesh).policy, mesh);
   },
   async run({ from, to }, { out, daemon }, subjects) {
     using _client = await daemon();

@@ -129,7 +129,7 @@ Deno.test("policy diff shows lines, policy export writes what is applied", async
   const diff = await user.run("policy", "diff", "policy.yaml", "--exit-code");
   assert.equal(diff.code, 5);
   assert.match(diff.text, /^--- a\/policy\.yaml\n\+\+\+ b\/policy\.yaml\n@@ -4,7 \+4,7 @@\n/);
-  assert.match(diff.text, /\n-  - \{ from: group:dev, to: tag:server/);
+  assert.match(diff.text, /\n- {2}- \{ from: group:dev, to: tag:server/);
   const refused = await user.run("policy", "export", ".");
   assert.match(refused.error!.message, /another text is there/);
   assert.equal((await user.run("policy", "export", "new/folder")).code, 0);
@@ -173,7 +173,7 @@ Deno.test("policy test and explain ask the applied policy", async () => {
   const all = await user.run("policy", "explain");
   assert.match(
     all.text,
-    /\n  allow tcp\/22 from group:dev to tag:server  \[policy\.yaml:7:5\]  \(Work\)\n/,
+    /\n {2}allow tcp\/22 from group:dev to tag:server {2}\[policy\.yaml:7:5\] {2}\(Work\)\n/,
   );
   assert.match((await user.run("policy", "explain", "nas")).error!.message, /who asks for what/);
   assert.match((await user.run("policy", "explain", "nas", "nas")).error!.message, /SUBJECT:PORTS/);
