@@ -65,18 +65,22 @@ export class TestUser implements AsyncDisposable {
       error = thrown;
       code = ERRORS[thrown.code].exit;
     } finally {
-      // Most commands have closed it; one that failed leaves that to the end of its process.
-      try {
-        clients[0]?.[Symbol.dispose]();
-      } catch (error) {
-        if (!(error instanceof Deno.errors.BadResource)) throw error;
-      }
+      clients.forEach(close);
     }
     return { code, text: out.written.join(""), errors: out.errors.join(""), error };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.mesh[Symbol.asyncDispose]();
+  }
+}
+
+/** Most commands have closed it; one that failed leaves that to the end of its process. */
+function close(client: ControlClient): void {
+  try {
+    client[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 

@@ -11,7 +11,9 @@ function privateFile(number: number): string {
   return formatPrivateKey(seed, "", 1);
 }
 
-const publicLine = (number: number) => formatPublicKey(actor(number).publicKey, "somebody");
+function publicLine(number: number): string {
+  return formatPublicKey(actor(number).publicKey, "somebody");
+}
 
 function userNamed(user: TestUser, name: string) {
   return user.mesh.state.users.values().find((each) => each.name === name);
