@@ -237,13 +237,14 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       throw new MeshError("protocol-invalid", 'Cannot read message: a second "hello"');
     }
     const key = fromBase64Url(hello.identity);
-    const node = memberOf(this.#state, peerIdOf(key));
+    const id = peerIdOf(key);
+    this.#options.mesh.member(id, this.#state.nodes.get(id)?.seenAt ?? 0, this.#wallTime);
+    const node = memberOf(this.#state, id);
     const isProven = node.identity === hello.identity &&
       verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
     if (!isProven) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
     }
-    this.#options.mesh.member(node.id, node.seenAt, this.#wallTime);
     this.#takeRecord(node, hello.record, now);
     const before = this.#presence.get(node.id)?.connection ?? null;
     connection.peer = node.id;
@@ -297,7 +298,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       const connection = this.#presence.get(event.id)?.connection ?? null;
       this.#presence.delete(event.id);
       if (connection === null) continue;
-      const message = "Cannot keep the connection: the node has left the mesh";
+      const isRevoked = this.#options.mesh.state.revoked.has(event.id);
+      const why = isRevoked ? "the node was revoked" : "the node has left the mesh";
+      const message = `Cannot keep the connection: ${why}`;
       this.#refuse(connection, new MeshError("peer-unknown", message), now);
     }
   }

@@ -331,6 +331,11 @@ export class NodeService implements LocalApiActions {
       const why = lastError ?? "it did not say why";
       warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
     }
+    const revoked = this.#options.logFile.log.state.revoked.get(this.#options.membership.reply.id);
+    if (revoked) {
+      const why = revoked.reason === "" ? "" : ` (${revoked.reason})`;
+      warnings.push(`This node was revoked${why}: only an admin can let it in again`);
+    }
     if (this.#daemon.policy.problem) warnings.push(this.#daemon.policy.problem);
     const { problem: filterProblem } = this.filter.status();
     if (filterProblem !== null) warnings.push(filterProblem);

@@ -159,19 +159,23 @@ export class Node implements AsyncDisposable {
 
   /** What the daemon reports about itself; null when it does not answer. */
   async status(): Promise<StatusReport | null> {
+    try {
+      return await this.api<StatusReport>("/v1/status");
+    } catch {
+      return null;
+    }
+  }
+
+  /** Asks the daemon's local API. */
+  async api<T>(path: string): Promise<T> {
     // One client for all polls: making many of them stalls for seconds now and then.
     this.#client ??= Deno.createHttpClient({
       proxy: { transport: "unix", path: this.machine.hostPath(this.#socket) },
       poolMaxIdlePerHost: 0,
     });
-    try {
-      const response = await fetch("http://localhost/v1/status", { client: this.#client });
-      if (response.ok) return await response.json();
-      await response.body?.cancel();
-      return null;
-    } catch {
-      return null;
-    }
+    const response = await fetch(`http://localhost${path}`, { client: this.#client });
+    if (response.ok) return await response.json();
+    throw new Error(`${this.name} answered ${response.status}: ${await response.text()}`);
   }
 
   /** Where the daemon's local API listens on its machine, as root's. */
