@@ -196,8 +196,10 @@ const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
     ["wireguard.enabled"],
   ],
   ["nothing for a part that is off", { wireguard: { enabled: false, listen_port: 1 } }, []],
-  ["nothing for defaults", { metrics_enabled: false, docker: {} }, []],
-  ["another port of a missing part", { metrics_port: 9500 }, ["metrics_port"]],
+  ["nothing for defaults", { allow_exit_traffic: false, docker: {} }, []],
+  ["another port of a missing part", { wireguard: { listen_port: 9500 } }, [
+    "wireguard.listen_port",
+  ]],
   ["a coordinator's S3", { coordinator: { s3: { max_size: "10Gi" } } }, [
     "coordinator.s3.max_size",
   ]],
