@@ -19,6 +19,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   "context delete": ["default"],
   "context use": ["default"],
   "init": ["--peer"],
+  "filter trace": ["anna", "22"],
   "ping": ["anna"],
   "resolve": ["anna"],
   "token revoke": ["3q2-7wAAAAA"],

@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
+import { NO_FILTER_CONFIG } from "../filter/written.ts";
 import { parsePeerConfig, parseServerConfig } from "./parse.ts";
 import type { FlagValue, Source, Tree } from "./source.ts";
 
@@ -211,6 +212,22 @@ for (const [about, tree, expected] of UNAVAILABLE) {
     assert.deepEqual(warnings.map((warning) => warning.split(" ")[0]), expected);
   });
 }
+
+Deno.test("parsePeerConfig() reads filter rules as a policy does: a port alone is TCP and UDP", () => {
+  const rules = [{ port: "80-81", action: "allow" }, {
+    protocol: "any",
+    action: "deny",
+    from: "admins",
+  }];
+  const { isDefaultDeny, rules: read } = peer({ filter: { rules } }).config.filter;
+  assert.equal(isDefaultDeny, true);
+  assert.deepEqual(read.map(({ protocol, ports, from }) => [protocol, ports, from]), [
+    ["any", [{ first: 80, last: 81 }], { kind: "group", name: "everyone" }],
+    ["any", null, { kind: "group", name: "admins" }],
+  ]);
+  assert.equal(peer({ filter: { default_deny: false } }).config.filter.isDefaultDeny, false);
+  assert.deepEqual(peer({}).config.filter, NO_FILTER_CONFIG);
+});
 
 Deno.test("parsePeerConfig() names the secrets that the file holds", () => {
   const { secretsInFile } = peer({ auth_token: "tm1_x" }, { TUNNELMESH_NAME: "a" });
