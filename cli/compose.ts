@@ -135,6 +135,7 @@ async function serveNode(
     dataPlane: options.dataPlane,
     staticPeers: await Promise.all(options.wireguardPeers.map(staticPeer)),
     filter: options.filter,
+    metricsPort: options.metricsPort,
     log: createLog(options.logLevel),
     dnsTtlSeconds: options.dns.ttlSeconds,
     wallTime: () => Date.now() + offset,

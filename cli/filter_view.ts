@@ -38,7 +38,9 @@ export function* filterLines(report: FilterReport, out: Output): Generator<strin
 
 /** Lines of `filter add` and `filter remove`: `t1 allow tcp/22 from node:laptop, for 1h`. */
 export function ruleLine(rule: FilterRuleReport): string {
-  const end = rule.expiresInMs === null ? "" : `, for ${formatAge(rule.expiresInMs)}`;
+  const { expiresInMs: ms } = rule;
+  // What was asked for, not a moment less.
+  const end = ms === null ? "" : `, for ${formatAge(1000 * Math.ceil(ms / 1000))}`;
   return `${rule.id}: ${textOf(rule)}${end}`;
 }
 

@@ -75,6 +75,7 @@ export function resolveNode(
     },
     wireguardPeers: config.wireguardPeers.map((peer) => wireguardPeer(peer, loaded, surroundings)),
     filter: config.filter,
+    metricsPort: config.metricsPort,
   };
 }
 

@@ -76,6 +76,8 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
   readonly filter: FilterConfig;
+  /** TCP port of the metrics; null serves none. */
+  readonly metricsPort: number | null;
 }
 
 /** A user and group of the system. */

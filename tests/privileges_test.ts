@@ -31,6 +31,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   "group members": ["everyone"],
   "group remove-member": ["ops", "bob"],
   "init": ["--peer"],
+  "filter trace": ["anna", "22"],
   "node renew": ["nas"],
   "node revoke": ["nas"],
   "node tag": ["nas", "web"],

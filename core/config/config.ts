@@ -54,6 +54,8 @@ export interface PeerConfig {
   };
   readonly wireguardPeers: readonly WireguardPeerConfig[];
   readonly filter: FilterConfig;
+  /** Where metrics are served; null where they are not. */
+  readonly metricsPort: number | null;
   readonly logLevel: LogLevel;
   readonly coordinator: CoordinatorConfig;
 }

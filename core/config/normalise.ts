@@ -57,6 +57,7 @@ export function normalisePeer(file: PeerFile, where: (path: Path) => string): Pe
     },
     wireguardPeers: file.wireguard_peers.map(wireguardPeer),
     filter: normaliseFilter(file.filter, where),
+    metricsPort: file.metrics_enabled ? file.metrics_port : null,
     logLevel: file.log_level,
     coordinator: normaliseCoordinator(file.coordinator, file.coordinator?.enabled ?? false),
   };

@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
+import { NO_FILTER_CONFIG } from "../filter/written.ts";
 import { parsePeerConfig, parseServerConfig } from "./parse.ts";
 import type { FlagValue, Source, Tree } from "./source.ts";
 
@@ -196,8 +197,10 @@ const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
     ["wireguard.enabled"],
   ],
   ["nothing for a part that is off", { wireguard: { enabled: false, listen_port: 1 } }, []],
-  ["nothing for defaults", { metrics_enabled: false, docker: {} }, []],
-  ["another port of a missing part", { metrics_port: 9500 }, ["metrics_port"]],
+  ["nothing for defaults", { allow_exit_traffic: false, docker: {} }, []],
+  ["another port of a missing part", { wireguard: { listen_port: 9500 } }, [
+    "wireguard.listen_port",
+  ]],
   ["a coordinator's S3", { coordinator: { s3: { max_size: "10Gi" } } }, [
     "coordinator.s3.max_size",
   ]],
@@ -209,6 +212,22 @@ for (const [about, tree, expected] of UNAVAILABLE) {
     assert.deepEqual(warnings.map((warning) => warning.split(" ")[0]), expected);
   });
 }
+
+Deno.test("parsePeerConfig() reads filter rules as a policy does: a port alone is TCP and UDP", () => {
+  const rules = [{ port: "80-81", action: "allow" }, {
+    protocol: "any",
+    action: "deny",
+    from: "admins",
+  }];
+  const { isDefaultDeny, rules: read } = peer({ filter: { rules } }).config.filter;
+  assert.equal(isDefaultDeny, true);
+  assert.deepEqual(read.map(({ protocol, ports, from }) => [protocol, ports, from]), [
+    ["any", [{ first: 80, last: 81 }], { kind: "group", name: "everyone" }],
+    ["any", null, { kind: "group", name: "admins" }],
+  ]);
+  assert.equal(peer({ filter: { default_deny: false } }).config.filter.isDefaultDeny, false);
+  assert.deepEqual(peer({}).config.filter, NO_FILTER_CONFIG);
+});
 
 Deno.test("parsePeerConfig() names the secrets that the file holds", () => {
   const { secretsInFile } = peer({ auth_token: "tm2_x" }, { TUNNELMESH_NAME: "a" });

@@ -251,8 +251,10 @@ export const peerFields = {
   geolocation: field.part(location, "Where the node is"),
   location: field.part(location, "Old spelling of geolocation"),
   wireguard: field.part(wireguard, "Concentrator for stock WireGuard clients"),
-  metrics_enabled: off(z.boolean().default(false), "metrics", "Serve Prometheus metrics"),
-  metrics_port: off(field.port().default(9444), "metrics", "Port of the metrics"),
+  metrics_enabled: z.boolean().default(false).meta({
+    description: "Serve Prometheus metrics, on 127.0.0.1 and to peers that the filter lets in",
+  }),
+  metrics_port: field.port().default(9444).meta({ description: "TCP port of the metrics" }),
   loki: field.part(loki, "Shipping logs to Loki"),
   docker: field.part(docker, "Docker on this machine"),
 };

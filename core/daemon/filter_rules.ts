@@ -75,6 +75,7 @@ const DEFAULT_ALLOW_ID = "default-allow";
 export class FilterRules {
   readonly #options: FilterRulesOptions;
   #policy: readonly FilterRule[] | null = null;
+  #policySeq: number | null = null;
   #own: readonly OwnRule[];
   #resolver: SourceResolver | null = null;
   #peers: readonly NodePeer[] = [];
@@ -108,9 +109,18 @@ export class FilterRules {
     return this.#policy !== null;
   }
 
-  /** The policy's rules for this node; null before they are known, which allows nothing. */
-  setCoordinatorRules(rules: readonly FilterRule[] | null): void {
+  /** Number of the policy that the coordinators' rules are of, if they have one. */
+  get policySeq(): number | null {
+    return this.#policySeq;
+  }
+
+  /**
+   * The policy's rules for this node; null before they are known, which allows nothing.
+   * @param seq Number of the policy.
+   */
+  setCoordinatorRules(rules: readonly FilterRule[] | null, seq: number | null = null): void {
     this.#policy = rules;
+    this.#policySeq = seq;
     this.#change();
   }
 

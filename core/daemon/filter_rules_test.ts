@@ -311,7 +311,7 @@ Deno.test("FilterUsers.trace() tells ping from other ICMP, and asks for one port
 Deno.test("FilterUsers counts what rules decide, and drops of the filter alone", () => {
   withRules({ rules: [written(port(1))] }, ({ users, rules, hits }) => {
     rules.setCoordinatorRules([POLICY]);
-    hits.set("policy", 7).set("config-1", 0);
+    hits.set("policy", 7).set("config-1", 0).set("gone", 2);
     const report = users.report();
     assert.deepEqual(report.rules.map((rule) => [rule.id, rule.from, rule.hits]), [
       ["policy", "laptop", 7],

@@ -85,11 +85,12 @@ export class FilterUsers implements FilterActions {
     const { rules: inForce, problem } = this.#inForce();
     const layers = noRules();
     for (const { layer } of inForce) layers[layer]++;
+    const ids = new Set(inForce.map(({ id }) => id));
     return {
       defaultAction: rules.isDefaultDeny ? "deny" : "allow",
       problem,
       layers,
-      hits: Object.fromEntries([...hits()].filter(([, count]) => count > 0)),
+      hits: Object.fromEntries([...hits()].filter(([id, count]) => count > 0 && ids.has(id))),
     };
   }
 

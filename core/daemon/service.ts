@@ -37,6 +37,7 @@ import {
   type PingRequest,
 } from "./local_api.ts";
 import { MeshAdmin } from "./mesh_admin.ts";
+import type { MetricsServer } from "./metrics_server.ts";
 import { leavingRecord, removeMembership } from "./membership.ts";
 import { reportWhy } from "./path_report.ts";
 import { callCoordinator } from "./registration.ts";
@@ -52,6 +53,8 @@ export interface ServiceOptions extends DaemonOptions {
   readonly activeContext: () => string | null;
   /** What others reach the coordinator by, where that differs from what this node uses. */
   readonly publicUrl: string | null;
+  /** TCP port of the metrics; null serves none. */
+  readonly metricsPort: number | null;
   readonly dns: {
     readonly isEnabled: boolean;
     /** Null listens on port 53 of the mesh addresses. */
@@ -82,12 +85,14 @@ export class NodeService implements LocalApiActions {
   #systemDns: SystemDns | undefined;
   #dnsProblem: string | null = null;
   readonly #mesh: MeshAdmin;
+  #metrics: MetricsServer | undefined;
 
   /** Starts forwarding, names and the local API. */
   static async start(options: ServiceOptions): Promise<NodeService> {
     const service = new NodeService(options, await Daemon.start(options));
     try {
       await service.#startDns();
+      await service.#startMetrics();
       service.#api = await LocalApi.start(options.socketPath, service);
     } catch (error) {
       await service.close();
@@ -135,6 +140,7 @@ export class NodeService implements LocalApiActions {
   async close(): Promise<void> {
     await this.#systemDns?.restore();
     await this.#dnsServer?.close();
+    await this.#metrics?.close();
     await this.#api?.close();
     await this.#daemon.close();
   }
@@ -309,6 +315,34 @@ export class NodeService implements LocalApiActions {
     }
   }
 
+  /** What it takes is loaded only where metrics are wanted. */
+  async #startMetrics(): Promise<void> {
+    const { metricsPort: port, membership: { reply }, version, log } = this.#options;
+    if (port === null) return;
+    const [{ scrape }, { MetricsServer }] = await Promise.all([
+      import("./metrics.ts"),
+      import("./metrics_server.ts"),
+    ]);
+    const { node, plane, filter } = this.#daemon;
+    this.#metrics = new MetricsServer({
+      addresses: reply.addresses,
+      port,
+      scrape: () =>
+        scrape({
+          name: reply.name,
+          version,
+          filter: this.filter.report(),
+          policySeq: filter.policySeq,
+          drops: this.#daemon.drops,
+          filtered: [...node.peers.values()].map(({ name, slot }) => ({
+            name,
+            counts: plane.table.filtered(slot),
+          })),
+        }),
+    });
+    for (const problem of this.#metrics.problems) log("warn", problem);
+  }
+
   #dnsReport(): DnsReport {
     const report = this.#systemDns?.report();
     return {
@@ -339,6 +373,7 @@ export class NodeService implements LocalApiActions {
     if (this.#daemon.policy.problem) warnings.push(this.#daemon.policy.problem);
     const { problem: filterProblem } = this.filter.status();
     if (filterProblem !== null) warnings.push(filterProblem);
+    warnings.push(...this.#metrics?.problems ?? []);
     const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
     if (problem) warnings.push(problem);
     return warnings;

@@ -173,8 +173,6 @@ docker: { socket: "unix:///var/run/docker.sock", auto_port_forward: true }
     "location.city",
     "location.country",
     "wireguard.enabled",
-    "metrics_enabled",
-    "metrics_port",
     "docker.auto_port_forward",
   ]);
 });

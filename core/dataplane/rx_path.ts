@@ -179,7 +179,10 @@ export class RxPath {
     // A kernel with forwarding on would otherwise carry a peer's packets into this node's LAN.
     if (!this.#isOwn(bytes, at)) return this.#drop(DROP_NO_ROUTE);
     const verdict = this.#filter.inbound(peer, bytes, at, length);
-    if (verdict !== PASS) return this.#drop(FILTER_REASONS[verdict]!);
+    if (verdict !== PASS) {
+      this.#shared.countFiltered(this.#worker, peer, this.#filter.protocol);
+      return this.#drop(FILTER_REASONS[verdict]!);
+    }
     const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
     if (mtu !== 0) clampMss(bytes, at, length, mtu, !this.isPiece);
     this.packetAt = at;

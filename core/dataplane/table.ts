@@ -12,6 +12,7 @@ import { newestCounter } from "../wireguard/replay_window.ts";
 import {
   COMMAND,
   FILTER_WORDS,
+  FILTERED_PROTOCOLS,
   HEADER,
   KEYPAIR,
   keypairAt,
@@ -275,6 +276,14 @@ export class PeerTable {
       bytesReceived: received.bytes,
       loss: this.#loss(peer),
     };
+  }
+
+  /** How many packets of a peer the filter dropped, by protocol. */
+  filtered(peer: number): Record<typeof FILTERED_PROTOCOLS[number], number> {
+    const counts = FILTERED_PROTOCOLS.map((name, protocol) =>
+      [name, this.#shared.filteredCount(peer, protocol)] as const
+    );
+    return Object.fromEntries(counts) as ReturnType<PeerTable["filtered"]>;
   }
 
   /** Drops by reason; only reasons that occurred. */

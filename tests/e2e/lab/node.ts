@@ -157,6 +157,17 @@ export class Node implements AsyncDisposable {
     return JSON.parse(output.stdout);
   }
 
+  /** Asks the daemon to do something. */
+  async post(path: string, body: unknown): Promise<void> {
+    const response = await fetch(`http://localhost${path}`, {
+      client: this.#localClient(),
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`Cannot ask ${this.name} for ${path}: ${text}`);
+  }
+
   /** What the daemon reports about itself; null when it does not answer. */
   async status(): Promise<StatusReport | null> {
     try {
@@ -168,14 +179,17 @@ export class Node implements AsyncDisposable {
 
   /** Asks the daemon's local API. */
   async api<T>(path: string): Promise<T> {
-    // One client for all polls: making many of them stalls for seconds now and then.
-    this.#client ??= Deno.createHttpClient({
+    const response = await fetch(`http://localhost${path}`, { client: this.#localClient() });
+    if (response.ok) return await response.json();
+    throw new Error(`${this.name} answered ${response.status}: ${await response.text()}`);
+  }
+
+  /** One client for all polls: making many of them stalls for seconds now and then. */
+  #localClient(): Deno.HttpClient {
+    return this.#client ??= Deno.createHttpClient({
       proxy: { transport: "unix", path: this.machine.hostPath(this.#socket) },
       poolMaxIdlePerHost: 0,
     });
-    const response = await fetch(`http://localhost${path}`, { client: this.#client });
-    if (response.ok) return await response.json();
-    throw new Error(`${this.name} answered ${response.status}: ${await response.text()}`);
   }
 
   /** Where the daemon's local API listens on its machine, as root's. */
