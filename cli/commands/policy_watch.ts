@@ -12,7 +12,7 @@ import { readPolicyPaths } from "../policy_files.ts";
 import { eventLines, PolicyWatch, statusOf, type WatchEvent } from "../policy_watch.ts";
 import { untilSignal } from "../signals.ts";
 import { KEY, loadSigner } from "../statements.ts";
-import { hideEnvironment } from "../yaml_source.ts";
+import { hideEnvironment } from "../../core/daemon/yaml_source.ts";
 
 /** How often the folder is read; two equal readings in a row are a whole checkout. */
 const FOLDER_INTERVAL_MS = 1_000;
