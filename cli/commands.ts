@@ -17,6 +17,8 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   why: async () => (await import("./commands/why.ts")).why,
   netcheck: async () => (await import("./commands/netcheck.ts")).netcheck,
   transport: async () => (await import("./commands/transport.ts")).transport,
+  "exit-node": async () => (await import("./commands/exit_node.ts")).exitNode,
+  route: async () => (await import("./commands/route.ts")).route,
   bugreport: async () => (await import("./commands/bugreport.ts")).bugreport,
   token: async () => (await import("./commands/token.ts")).token,
   dns: async () => (await import("./commands/dns.ts")).dns,

@@ -23,6 +23,7 @@ import { isPinnedCa } from "../core/daemon/tls_pin.ts";
 import { PATHS } from "../core/control/envelope.ts";
 import { TokenCreateReply } from "../core/control/messages.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
+import { NO_POLICY } from "../core/exit/policy.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import { decodeToken, pinsCa } from "../core/identity/token.ts";
 import { peerNameFrom } from "../core/ids.ts";
@@ -149,6 +150,9 @@ async function serveNode(
         port: options.dns.listen.port,
       },
     },
+    exits: options.exits,
+    exitPolicy: NO_POLICY,
+    proxy: paths.proxy,
     relays: paths.relay,
     preference: paths.preference,
     peerPreferences: paths.peerPreferences,
@@ -167,6 +171,7 @@ async function serveNode(
     await whenReady();
     const reason = await untilSignal(service.stopped);
     progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
+    await service.close(true);
   } finally {
     await service.close();
   }

@@ -4,9 +4,11 @@
  */
 import { fromBase64 } from "../bytes.ts";
 import { assert } from "../assert.ts";
+import { parseOffer } from "../exit/offers.ts";
 import { canonicalIp, formatPrefix, parsePrefix } from "../ip.ts";
 import type {
   CoordinatorConfig,
+  ExitsConfig,
   ListenConfig,
   PathsConfig,
   PeerConfig,
@@ -51,6 +53,7 @@ export function normalisePeer(file: PeerFile): PeerConfig {
       aliases: [...new Set(file.dns?.aliases ?? [])],
     },
     wireguardPeers: file.wireguard_peers.map(wireguardPeer),
+    exits: exits(file),
     logLevel: file.log_level,
     coordinator: normaliseCoordinator(file.coordinator, file.coordinator?.enabled ?? false),
   };
@@ -97,6 +100,21 @@ function paths(file: PeerFile): PathsConfig {
       order: peer.order ?? order,
       exclude: peer.exclude ?? exclude,
     })),
+  };
+}
+
+function exits(file: PeerFile): ExitsConfig {
+  const named = [file.exit_node ?? []].flat().flatMap((text) => text.split(","));
+  return {
+    use: {
+      exits: [...new Set(named.map((name) => name.trim()).filter((name) => name !== ""))],
+      onLoss: file.on_exit_loss,
+      lan: file.exit_lan,
+    },
+    offer: {
+      isExit: file.allow_exit_traffic,
+      routes: file.advertise_routes.map((text) => parsed(parseOffer(text))),
+    },
   };
 }
 

@@ -5,6 +5,7 @@
  * here decides anything.
  * @module
  */
+import { assert } from "../assert.ts";
 import { type ControlEvent } from "../control/client.ts";
 import { Netmap } from "../control/messages.ts";
 import { Pins } from "../control/roster.ts";
@@ -17,7 +18,6 @@ import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
 import { aliasOf, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
-import { trimMemory } from "../platform/linux/trim.ts";
 import { type PathEvent } from "../path/agent.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { PeerSlot } from "../wireguard/events.ts";
@@ -32,17 +32,19 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
+import { openExits } from "./open_exits.ts";
+import type { Exits } from "./exits.ts";
+import { OwnRecord } from "./own_record.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
 import { Reachability } from "./reachability.ts";
 import { systemRandom } from "./system_random.ts";
 import { TimestampFile } from "./timestamp_file.ts";
+import { trimLater } from "./trim_timer.ts";
 
 /** Where the UDP port is kept. */
 const PORT_FILE = "port.json";
-/** After these the code that only starting needed is given back: first its own, then of paths. */
-const TRIM_DELAYS_MS = [5_000, 30_000];
 /** How often a sleep of the machine is looked for. */
 const SLEEP_CHECK_MS = 1_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
@@ -57,6 +59,7 @@ export class Daemon {
   readonly clock: () => Millis;
   readonly startedAt: Millis;
   readonly options: DaemonOptions;
+  readonly record: OwnRecord;
   /** Settles when the node can go on no longer. */
   readonly failed: Promise<never>;
   readonly #bridge: DataPlaneBridge;
@@ -67,9 +70,10 @@ export class Daemon {
   readonly #carriers: Carriers;
   readonly #reachability: Reachability;
   readonly #fail: (error: Error) => void;
+  #exits: Exits | null = null;
   #timer: Timer | undefined;
   #saveTimer: Timer | undefined;
-  #trimTimer: Timer | undefined;
+  #trim: { close(): void } | undefined;
   #sleepTimer: Timer | undefined;
   #watcher: { close(): void } | undefined;
   #isClosed = false;
@@ -110,8 +114,15 @@ export class Daemon {
     await daemon.#carriers.start();
     daemon.#reachability.start();
     daemon.#watch();
-    daemon.#trimLater(TRIM_DELAYS_MS);
+    daemon.#trim = trimLater();
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
+    try {
+      daemon.#exits = await daemon.#openExits();
+      daemon.#effects.offeredChanged();
+    } catch (error) {
+      await daemon.close();
+      throw error;
+    }
     return daemon;
   }
 
@@ -150,7 +161,7 @@ export class Daemon {
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
     this.node = openNode(options, this.plane, kept);
-    const { log } = options;
+    this.record = new OwnRecord(options, (record) => this.#control({ type: "set-record", record }));
     this.#channel = new ControlChannel({
       caCertificate,
       wallTime: options.wallTime,
@@ -159,7 +170,12 @@ export class Daemon {
     this.#paths = this.#openPaths();
     this.#carriers = this.#openCarriers();
     this.#reachability = this.#openReachability();
-    this.#effects = new Effects({
+    this.#effects = this.#openEffects();
+  }
+
+  #openEffects(): Effects {
+    const { membership, log } = this.options;
+    return new Effects({
       node: this.node,
       plane: this.plane,
       bridge: this.#bridge,
@@ -168,19 +184,13 @@ export class Daemon {
       reachability: this.#reachability,
       channel: this.#channel,
       zone: this.zone,
-      own: reply.addresses.map((ip) => parsePrefix(ip)!),
+      own: membership.reply.addresses.map((ip) => parsePrefix(ip)!),
+      offered: () => this.#exits?.offered ?? [],
+      changed: () => this.#exits?.changed(),
       log,
       added: (peer) => this.#preferConfigured(peer),
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
-  }
-
-  #trimLater([delay, ...more]: readonly number[]): void {
-    if (delay === undefined) return;
-    this.#trimTimer = setTimeout(() => {
-      trimMemory();
-      this.#trimLater(more);
-    }, delay);
   }
 
   /** What the configuration wants for a peer. */
@@ -215,6 +225,25 @@ export class Daemon {
     });
   }
 
+  #openExits(): Promise<Exits> {
+    return openExits(this.options, {
+      node: this.node,
+      plane: this.plane,
+      record: this.record,
+      readiness: this.#readiness,
+      remote: () => this.#channel.remote,
+      clock: this.clock,
+      emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),
+      offeredChanged: () => this.#effects.offeredChanged(),
+    });
+  }
+
+  /** What leads out of the mesh; a daemon that has started has it. */
+  get exits(): Exits {
+    assert(this.#exits !== null, "the daemon has started");
+    return this.#exits;
+  }
+
   #openReachability(): Reachability {
     const { openPortMapper, interfaceName, relays, log } = this.options;
     const { udpPort } = this.plane;
@@ -237,6 +266,7 @@ export class Daemon {
       this.#reachability.networkChanged(why);
       this.#carriers.reconnect();
       this.#control({ type: "reconnect" });
+      void this.#exits?.networkChanged();
     };
     this.#watcher = watchNetwork(this.#readiness, this.options.interfaceName, (changes) => {
       const [first] = changes;
@@ -270,17 +300,16 @@ export class Daemon {
     this.#path({ type: "prefer", peer, preference });
   }
 
-  /** Stops forwarding and removes the interface. The last netmap is on disk afterwards. */
-  async close(): Promise<void> {
+  /**
+   * Stops forwarding and removes the interface. The last netmap is on disk afterwards.
+   * @param opensExit See {@link Exits.close}.
+   */
+  async close(opensExit = false): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (
-      const timer of [
-        this.#timer,
-        this.#saveTimer,
-        this.#trimTimer,
-      ]
-    ) clearTimeout(timer);
+    await this.#exits?.close(opensExit);
+    for (const timer of [this.#timer, this.#saveTimer]) clearTimeout(timer);
+    this.#trim?.close();
     clearInterval(this.#sleepTimer);
     this.#watcher?.close();
     this.#effects.close();

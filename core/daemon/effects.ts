@@ -36,9 +36,13 @@ export interface EffectTargets {
   readonly zone: Zone;
   /** This node's mesh addresses. */
   readonly own: readonly Prefix[];
+  /** What this node leads to. */
+  readonly offered: () => readonly Prefix[];
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
+  /** What is known of peers changed. */
+  readonly changed: () => void;
   /** Netmap and pins changed. */
   readonly save: () => void;
 }
@@ -48,6 +52,7 @@ export class Effects {
   readonly #targets: EffectTargets;
   readonly #drops = new Map<Drop, number>();
   readonly #rules = new FilterRules();
+  #routes: readonly Route[] = [];
   #routeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(targets: EffectTargets) {
@@ -145,6 +150,7 @@ export class Effects {
         if (effect.full) {
           this.#targets.reachability.setStun(stunHosts(channel, node), node.control.view.stunPorts);
         }
+        this.#targets.changed();
         return false;
       case "called":
         return false;
@@ -170,9 +176,15 @@ export class Effects {
     return this.#targets.node.peers.get(peer)?.name ?? "unknown";
   }
 
+  /** What this node leads to changed: its rules are compiled anew. */
+  offeredChanged(): void {
+    this.#setRoutes(this.#routes);
+  }
+
   #setRoutes(routes: readonly Route[]): void {
-    const { node, own } = this.#targets;
-    this.#publish(routes, this.#rules.compile(node.peers.values(), own));
+    const { node, own, offered } = this.#targets;
+    this.#routes = routes;
+    this.#publish(routes, this.#rules.compile(node.peers.values(), own, offered()));
   }
 
   #publish(routes: readonly Route[], rules: CompiledRules): void {

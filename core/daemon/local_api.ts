@@ -8,6 +8,8 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
+import { type ApiRoute, parseBody } from "./api_route.ts";
+import { EXIT_ROUTES, type ExitActions } from "./exit_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type {
@@ -33,6 +35,7 @@ export interface LocalApiActions {
   leave(): Promise<void>;
   stop(): void;
   admin(request: AdminRequest): Promise<unknown>;
+  readonly exits: ExitActions;
 }
 
 export const PingRequest = z.strictObject({
@@ -60,18 +63,7 @@ export const AdminRequest = z.strictObject({
 });
 export type AdminRequest = z.infer<typeof AdminRequest>;
 
-interface Route {
-  readonly method: "GET" | "POST";
-  /** Whether it changes nothing, and so is offered to every local user. */
-  readonly isReadOnly: boolean;
-  handle(
-    actions: LocalApiActions,
-    request: Request,
-    signal: AbortSignal,
-  ): Promise<Response> | Response;
-}
-
-const ROUTES: Readonly<Record<string, Route>> = {
+const ROUTES: Readonly<Record<string, ApiRoute<LocalApiActions>>> = {
   "/v1/status": {
     method: "GET",
     isReadOnly: true,
@@ -110,6 +102,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
     handle: async (actions, request) =>
       Response.json(actions.preferPaths(await parseBody(request, PathsRequest))),
   },
+  ...EXIT_ROUTES,
   "/v1/bugreport": {
     method: "GET",
     isReadOnly: false,
@@ -216,12 +209,6 @@ export class LocalApi {
       return problem(error);
     }
   }
-}
-
-async function parseBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
-  const parsed = schema.safeParse(await request.json().catch(() => null));
-  if (parsed.success) return parsed.data;
-  throw new MeshError("usage", `Cannot use request: ${z.prettifyError(parsed.error)}`);
 }
 
 /** JSON lines, one for each item as it comes. */

@@ -11,6 +11,8 @@ import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
 import { Device } from "../wireguard/device.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
+import type { ExitPolicy } from "../exit/policy.ts";
+import type { ExitWishes } from "./exit_wishes.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
 import type { DataPlane } from "./dataplane.ts";
 import type { Log } from "./log.ts";
@@ -46,6 +48,12 @@ export interface DaemonOptions {
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   /** Asks the router for a port; null where users do not want that. */
   readonly openPortMapper: ((udpPort: number, onChange: () => void) => PortMapper) | null;
+  /** What the user wants of exits and routes by configuration. */
+  readonly exits: ExitWishes;
+  /** Who may lead out of the mesh, and whom. */
+  readonly exitPolicy: ExitPolicy;
+  /** What coordinators are reached through instead, `http://host:port`; null for nothing. */
+  readonly proxy: string | null;
   /** Shortens the rekey interval in tests. */
   readonly rekeyAfterMs?: number;
   /** Set back or forth in tests. */

@@ -25,6 +25,7 @@ import type {
 import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
+import type { Exits } from "./exits.ts";
 import { examineDns } from "./dns_doctor.ts";
 import { ContextNames } from "./dns_contexts.ts";
 import { type DnsServer, startDnsServer } from "./dns_server.ts";
@@ -99,12 +100,19 @@ export class NodeService implements LocalApiActions {
     return Promise.race([this.#stopped.promise, this.#daemon.failed]);
   }
 
-  /** Undoes everything; may be called more than once. */
-  async close(): Promise<void> {
+  /**
+   * Undoes everything; may be called more than once.
+   * @param opensExit Whether a kill switch opens too: the node ends because its user wants that.
+   */
+  async close(opensExit = false): Promise<void> {
     await this.#systemDns?.restore();
     await this.#dnsServer?.close();
     await this.#api?.close();
-    await this.#daemon.close();
+    await this.#daemon.close(opensExit);
+  }
+
+  get exits(): Exits {
+    return this.#daemon.exits;
   }
 
   status(): StatusReport {
@@ -217,7 +225,7 @@ export class NodeService implements LocalApiActions {
   /** Tells the coordinator, forgets the mesh and ends. */
   async leave(): Promise<void> {
     const { identity, membership, state, log } = this.#options;
-    const record = leavingRecord(identity, membership);
+    const record = leavingRecord(identity, this.#daemon.record.membership);
     try {
       await callCoordinator(membership, identity, {
         method: "DELETE",
@@ -264,7 +272,9 @@ export class NodeService implements LocalApiActions {
         addresses,
         ownAddresses: membership.reply.addresses,
         port,
-        upstreams: () => this.#contexts.withoutContexts(systemDns.upstreams()),
+        upstreams: () =>
+          this.exits.upstreams(this.#contexts.withoutContexts(systemDns.upstreams())),
+        resolvesFor: (client) => this.exits.resolvesFor(client),
         contexts: this.#contexts,
         log: (message) => log("debug", message),
       });

@@ -1,0 +1,56 @@
+/**
+ * Makes a node's exits and routes from its options, and starts them.
+ * @module
+ */
+import type { Ip } from "../ip.ts";
+import type { Millis } from "../machine.ts";
+import type { NodeEvent, NodeMachine } from "../node.ts";
+import type { Readiness } from "../platform/linux/readiness.ts";
+import type { DataPlane } from "./dataplane.ts";
+import { ServerAddresses, serversOf } from "./exit_endpoints.ts";
+import { ExitWishesFile } from "./exit_wishes.ts";
+import { Exits } from "./exits.ts";
+import type { DaemonOptions } from "./open_node.ts";
+import type { OwnRecord } from "./own_record.ts";
+
+/** What of a daemon exits act on. */
+export interface ExitTargets {
+  readonly node: NodeMachine;
+  readonly plane: DataPlane;
+  readonly record: OwnRecord;
+  readonly readiness: Readiness;
+  readonly remote: () => Ip | null;
+  readonly clock: () => Millis;
+  readonly emit: (event: NodeEvent) => void;
+  /** What the node leads to changed. */
+  readonly offeredChanged: () => void;
+}
+
+/** Starts; the kill switch is closed before this resolves. */
+export async function openExits(options: DaemonOptions, targets: ExitTargets): Promise<Exits> {
+  const { state, membership, proxy } = options;
+  const { plane, offeredChanged, ...rest } = targets;
+  const urls = [...membership.urls, ...proxy === null ? [] : [proxy]];
+  const wishes = await ExitWishesFile.open(state, options.exits);
+  const addresses = await ServerAddresses.open(state);
+  // While names can still be looked up past the exit; one that cannot has kept its addresses.
+  if (wishes.use.exits.length > 0) await addresses.refresh(serversOf(urls));
+  const exits = new Exits({
+    ...rest,
+    urls,
+    wishes,
+    addresses,
+    context: options.context,
+    interfaceName: plane.interfaceName,
+    folder: state.path,
+    udpPort: plane.udpPort,
+    policy: options.exitPolicy,
+    setForwards: (forwards) => {
+      plane.table.setForwards(forwards);
+      offeredChanged();
+    },
+    log: options.log,
+  });
+  await exits.start();
+  return exits;
+}
