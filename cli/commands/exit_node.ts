@@ -4,9 +4,18 @@
  */
 import { z } from "zod";
 import { ON_EXIT_LOSS } from "../../core/exit/client_plan.ts";
-import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
+import { MeshError } from "../../core/errors.ts";
+import {
+  type Command,
+  type CommandContext,
+  defineCommand,
+  defineGroup,
+  type Permissions,
+} from "../command.ts";
 import { EXIT_COLUMNS, exitLines, exitRow } from "../exit_view.ts";
+import { exists } from "../files.ts";
 import { usage } from "../parse.ts";
+import { stateDir } from "../paths.ts";
 
 const PERMISSIONS: Permissions = { opens: ["$control"] };
 
@@ -81,16 +90,53 @@ const off = defineCommand({
   name: "off",
   summary: "Reach the internet without an exit again",
   description:
-    "Opens the kill switch, also one that a daemon left closed when it was killed: then " +
-    "it takes root, and the daemon need not run.",
-  examples: [{ command: "tunnelmesh exit-node off", meaning: "As if there were no mesh" }],
+    "While the daemon does not run, root opens with it a kill switch that a daemon left closed " +
+    "when it was killed.",
+  examples: [
+    { command: "tunnelmesh exit-node off", meaning: "As if there were no mesh" },
+    { command: "sudo tunnelmesh exit-node off", meaning: "The same without the daemon" },
+  ],
   permissions: PERMISSIONS,
-  async run(_input, { out, daemon }) {
-    using client = await daemon();
-    const report = await client.useExits({ exits: [] });
-    out.document(report, () => exitLines(report, out));
+  prepare: (_input, context) => stateDirWithoutDaemon(context),
+  permissionsFor: (folder): Permissions => {
+    if (folder === null) return {};
+    const paths = [folder as `/${string}`];
+    const read = [...paths, ...SYSTEM];
+    return { read, write: paths, run: true, ffi: true, sys: true, env: true };
+  },
+  async run(_input, { out, daemon }, folder) {
+    if (folder === null) {
+      using client = await daemon();
+      const report = await client.useExits({ exits: [] });
+      return out.document(report, () => exitLines(report, out));
+    }
+    const { openExit } = await import("../../core/daemon/exit_off.ts");
+    const wasClosed = await openExit(folder);
+    out.document({ state: "off", wasClosed }, () => [
+      wasClosed ? "The kill switch is open" : "No kill switch was closed",
+    ]);
   },
 });
+
+/** Where programs and the settings of the kernel are. */
+const SYSTEM = ["/usr", "/sbin", "/bin"] as const;
+
+/** The state folder of a context whose daemon does not run, for root; else null. */
+async function stateDirWithoutDaemon(context: CommandContext): Promise<string | null> {
+  const { host, globals } = context;
+  if (!host.isRoot) return null;
+  try {
+    using client = await context.daemon();
+    await client.exits();
+    return null;
+  } catch (error) {
+    if (!(error instanceof MeshError) || error.code !== "daemon-unreachable") return null;
+    const contexts = await context.contexts();
+    const name = contexts.current(globals.context);
+    const folder = contexts.entry(name).stateDir ?? stateDir(host, name);
+    return exists(folder) ? folder : null;
+  }
+}
 
 const status = defineCommand({
   name: "status",

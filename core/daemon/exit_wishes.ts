@@ -64,6 +64,14 @@ export class ExitWishesFile {
     return new ExitWishesFile(state, configured, await state.readJson(FILE, Kept) ?? {});
   }
 
+  /** Takes back exits that a command chose, while no daemon runs. */
+  static async forgetUse(state: StateDir): Promise<void> {
+    const kept = await state.readJson(FILE, Kept);
+    if (!kept?.use) return;
+    const use = { ...kept.use, chosen: { ...kept.use.chosen, exits: [] } };
+    await state.writeJson(FILE, { ...kept, use });
+  }
+
   get use(): ExitUse {
     return inForce(this.#kept.use, this.#configured.use);
   }
