@@ -16,6 +16,7 @@ import type { Route } from "../route/lpm.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { DataPlane } from "./dataplane.ts";
+import type { Exits } from "./exits.ts";
 import { FilterRules } from "./filter_rules.ts";
 import type { Log } from "./log.ts";
 import type { PathShell } from "./path_shell.ts";
@@ -37,7 +38,7 @@ export interface EffectTargets {
   /** This node's mesh addresses. */
   readonly own: readonly Prefix[];
   /** What this node leads to. */
-  readonly offered: () => readonly Prefix[];
+  readonly offered: () => Exits["offered"] | null;
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
@@ -184,7 +185,9 @@ export class Effects {
   #setRoutes(routes: readonly Route[]): void {
     const { node, own, offered } = this.#targets;
     this.#routes = routes;
-    this.#publish(routes, this.#rules.compile(node.peers.values(), own, offered()));
+    const { destinations = [], own: elsewhere = [] } = offered() ?? {};
+    const rules = this.#rules.compile(node.peers.values(), [...own, ...elsewhere], destinations);
+    this.#publish(routes, rules);
   }
 
   #publish(routes: readonly Route[], rules: CompiledRules): void {

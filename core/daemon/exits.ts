@@ -37,6 +37,8 @@ export interface ExitsOptions {
   readonly interfaceName: string;
   readonly folder: string;
   readonly udpPort: number;
+  /** On which this machine accepts connections of the mesh: SSH links, a coordinator's. */
+  readonly tcpPorts: () => readonly number[];
   /** Coordinators by URL, or the proxy to them. */
   readonly urls: readonly string[];
   readonly node: NodeMachine;
@@ -49,8 +51,10 @@ export interface ExitsOptions {
   readonly remote: () => Ip | null;
   readonly clock: () => Millis;
   readonly emit: (event: NodeEvent) => void;
-  /** Says whether packets for others are passed on; rules are compiled anew afterwards. */
+  /** Says whether packets for others are passed on. */
   readonly setForwards: (forwards: boolean) => void;
+  /** What {@link Exits.offered} tells changed. */
+  readonly offeredChanged: () => void;
   readonly log: Log;
 }
 
@@ -70,7 +74,7 @@ export class Exits {
   #ways: Ways = { byPeer: new Map(), subnets: [], routes: [] };
   #configured = JSON.stringify([[], "block"]);
   #told = "";
-  #networks: LocalNetworks = { lan: [], containers: [] };
+  #networks: LocalNetworks = { lan: [], containers: [], addresses: [] };
   #timer: ReturnType<typeof setInterval> | undefined;
   #refreshedAt: Millis = -Infinity;
   #isClosed = false;
@@ -91,9 +95,14 @@ export class Exits {
     await this.#follow();
   }
 
-  /** What this node leads to, for its packet filter. */
-  get offered(): Prefix[] {
-    return destinationsOf(this.#options.wishes.offer, this.#ranges);
+  /**
+   * What this node leads to, for its packet filter; and its own addresses outside the mesh, which
+   * packets may have too that an exit's users send: they are judged as those to the node itself.
+   */
+  get offered(): { readonly destinations: Prefix[]; readonly own: readonly Prefix[] } {
+    const { offer } = this.#options.wishes;
+    const destinations = destinationsOf(offer, this.#ranges);
+    return { destinations, own: destinations.length > 0 ? this.#networks.addresses : [] };
   }
 
   /** The netmap, the policy or a session changed. */
@@ -105,7 +114,8 @@ export class Exits {
   async networkChanged(): Promise<void> {
     if (this.#kernel === null || this.#isClosed) return;
     await this.#lookAround();
-    this.#kernel.retry();
+    if (this.offered.own.length > 0) this.#options.offeredChanged();
+    this.#kernel?.retry();
     await this.#follow();
   }
 
@@ -191,8 +201,9 @@ export class Exits {
 
   /** States in the record what this node offers. */
   async #offer(): Promise<void> {
-    const { wishes, record, setForwards, log } = this.#options;
+    const { wishes, record, setForwards, offeredChanged, log } = this.#options;
     setForwards(wishes.offer.isExit || wishes.offer.routes.length > 0);
+    offeredChanged();
     try {
       await record.offer(wishes.offer);
     } catch (error) {
@@ -270,7 +281,7 @@ export class Exits {
 
   /** What the kernel shall do. */
   #wish(): KernelWish {
-    const { context, interfaceName, udpPort, wishes } = this.#options;
+    const { context, interfaceName, udpPort, tcpPorts, wishes } = this.#options;
     const { use, offer } = wishes;
     const endpoints = this.#endpoints();
     const { exit, subnets } = this.#numbers;
@@ -282,6 +293,7 @@ export class Exits {
       ...exit,
       mark: SOCKET_MARK,
       udpPorts: [udpPort],
+      tcpPorts: tcpPorts(),
       endpoints,
       otherMeshes: others.map(({ name, prefixes }) => ({ interfaceName: name, prefixes })),
       lanPrefixes: [

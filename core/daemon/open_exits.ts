@@ -2,6 +2,7 @@
  * Makes a node's exits and routes from its options, and starts them.
  * @module
  */
+import { isLoopback } from "../control/candidates.ts";
 import type { Ip } from "../ip.ts";
 import type { Millis } from "../machine.ts";
 import type { NodeEvent, NodeMachine } from "../node.ts";
@@ -19,6 +20,8 @@ export interface ExitTargets {
   readonly plane: DataPlane;
   readonly record: OwnRecord;
   readonly readiness: Readiness;
+  /** TCP port of the SSH link, 0 for none. */
+  readonly sshPort: () => number;
   readonly remote: () => Ip | null;
   readonly clock: () => Millis;
   readonly emit: (event: NodeEvent) => void;
@@ -26,10 +29,15 @@ export interface ExitTargets {
   readonly offeredChanged: () => void;
 }
 
+/** Ports of coordinators on this machine. */
+function ownCoordinators(urls: readonly string[]): number[] {
+  return serversOf(urls).filter(({ host }) => isLoopback(host)).map(({ port }) => port);
+}
+
 /** Starts; the kill switch is closed before this resolves. */
 export async function openExits(options: DaemonOptions, targets: ExitTargets): Promise<Exits> {
   const { state, membership, proxy } = options;
-  const { plane, offeredChanged, ...rest } = targets;
+  const { plane, sshPort, ...rest } = targets;
   const urls = [...membership.urls, ...proxy === null ? [] : [proxy]];
   const wishes = await ExitWishesFile.open(state, options.exits);
   const addresses = await ServerAddresses.open(state);
@@ -44,11 +52,9 @@ export async function openExits(options: DaemonOptions, targets: ExitTargets): P
     interfaceName: plane.interfaceName,
     folder: state.path,
     udpPort: plane.udpPort,
+    tcpPorts: () => [...new Set([sshPort(), ...ownCoordinators(membership.urls)])].filter(Boolean),
     policy: options.exitPolicy,
-    setForwards: (forwards) => {
-      plane.table.setForwards(forwards);
-      offeredChanged();
-    },
+    setForwards: (forwards) => plane.table.setForwards(forwards),
     log: options.log,
   });
   await exits.start();

@@ -33,8 +33,14 @@ type Routing = ExitRecord["routing"][number];
 
 const NAME = "exit_client";
 const FAMILIES: readonly Family[] = [4, 6];
-/** Lets the reverse path filter see marks (ip-sysctl of the kernel's documentation). */
-const SRC_VALID_MARK = { path: "net/ipv4/conf/all/src_valid_mark", value: "1" };
+/**
+ * Lets the reverse path filter see marks, and what is accepted inherit them (ip-sysctl of the
+ * kernel's documentation; the second is for IPv6 as well).
+ */
+const SETTINGS = [
+  { path: "net/ipv4/conf/all/src_valid_mark", value: "1" },
+  { path: "net/ipv4/tcp_fwmark_accept", value: "1" },
+];
 
 /** The exit as this machine's kernel has it; one for each context. */
 export class ExitClient implements Disposable {
@@ -66,14 +72,15 @@ export class ExitClient implements Disposable {
     const { table, priority } = plan.settings;
     const own = { filters: [plan.filter.name], routing: [{ table, priority }] };
     for (const family of FAMILIES) await presentRoutes(family, table, []);
-    const sysctls = await valuesOf([SRC_VALID_MARK.path]);
+    const sysctls = await valuesOf(SETTINGS.map(({ path }) => path));
     await this.#journal.add({ ...own, sysctls });
     await nft(renderTable(plan.filter));
     // Before the new routes, which may stand in the same table.
     await this.#removeOthers(own);
     for (const family of FAMILIES) await closeRoutes(plan, family);
-    if (sysctls.some(({ value }) => value !== SRC_VALID_MARK.value)) {
-      await writeSysctl(SRC_VALID_MARK);
+    for (const { path, value } of SETTINGS) {
+      const present = sysctls.find((each) => each.path === path)?.value;
+      if (present !== undefined && present !== value) await writeSysctl({ path, value });
     }
     return { problem: await openTunnel(plan) };
   }

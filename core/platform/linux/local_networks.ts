@@ -11,6 +11,8 @@ export interface LocalNetworks {
   readonly lan: readonly Prefix[];
   /** Behind bridges that only virtual machines and containers are on: no packet leaves there. */
   readonly containers: readonly Prefix[];
+  /** This machine's own addresses in all of them. */
+  readonly addresses: readonly Prefix[];
 }
 
 /** An address as the system lists it. */
@@ -52,17 +54,22 @@ export function networksOf(
   meshInterfaces: readonly string[],
   bridges: readonly string[],
 ): LocalNetworks {
-  const networks = (isWanted: (name: string) => boolean) =>
-    addresses.filter(({ name }) => isWanted(name)).flatMap(({ address, cidr }) => {
-      const bytes = parseIp(address.split("%")[0]!);
-      const bits = Number(cidr.split("/")[1]);
-      if (bytes === null || !Number.isInteger(bits) || isLinkLocal(bytes)) return [];
-      return [{ bytes: maskBytes(bytes, bits), bits }];
-    });
   const isOther = (name: string) => name === "lo" || meshInterfaces.includes(name);
+  const own = addresses.filter(({ name }) => !isOther(name)).flatMap(({ name, address, cidr }) => {
+    const bytes = parseIp(address.split("%")[0]!);
+    const bits = Number(cidr.split("/")[1]);
+    if (bytes === null || !Number.isInteger(bits) || isLinkLocal(bytes)) return [];
+    const network = { bytes: maskBytes(bytes, bits), bits };
+    return [{
+      isGuests: bridges.includes(name),
+      network,
+      address: { bytes, bits: bytes.length * 8 },
+    }];
+  });
   return {
-    lan: networks((name) => !isOther(name) && !bridges.includes(name)),
-    containers: networks((name) => bridges.includes(name)),
+    lan: own.filter(({ isGuests }) => !isGuests).map(({ network }) => network),
+    containers: own.filter(({ isGuests }) => isGuests).map(({ network }) => network),
+    addresses: own.map(({ address }) => address),
   };
 }
 
