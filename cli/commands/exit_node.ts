@@ -126,8 +126,7 @@ async function stateDirWithoutDaemon(context: CommandContext): Promise<string | 
   const { host, globals } = context;
   if (!host.isRoot) return null;
   try {
-    using client = await context.daemon();
-    await client.exits();
+    await (await context.daemon()).exits();
     return null;
   } catch (error) {
     if (!(error instanceof MeshError) || error.code !== "daemon-unreachable") return null;
