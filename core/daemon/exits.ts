@@ -77,6 +77,7 @@ export class Exits {
   #networks: LocalNetworks = { lan: [], containers: [], addresses: [] };
   #timer: ReturnType<typeof setInterval> | undefined;
   #refreshedAt: Millis = -Infinity;
+  #onWay: () => void = () => {};
   #isClosed = false;
 
   constructor(options: ExitsOptions) {
@@ -169,6 +170,16 @@ export class Exits {
     return reportRoutes({ self: node.id, policy, offer: wishes.offer, ways: this.#ways, problem });
   }
 
+  /** Whether traffic to the internet goes through an exit or nowhere, and names with it. */
+  get isHeld(): boolean {
+    return this.#effect.type !== "direct";
+  }
+
+  /** Calls back whenever that traffic goes another way. */
+  onWay(callback: () => void): void {
+    this.#onWay = callback;
+  }
+
   /** Whom to ask about names outside the mesh: through the exit while one is asked for. */
   upstreams(usual: readonly (Ip | Endpoint)[]): readonly (Ip | Endpoint)[] {
     if (this.#effect.type === "direct") return usual;
@@ -259,6 +270,7 @@ export class Exits {
     if (last === undefined) return;
     this.#effect = last;
     const exit = last.type === "use" ? this.#peerOf(last.exit)?.name ?? last.exit : undefined;
+    this.#onWay();
     this.#options.log("info", `Exit: ${last.type}`, exit === undefined ? {} : { exit });
   }
 

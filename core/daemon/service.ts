@@ -25,6 +25,7 @@ import type {
 import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
+import type { ExitReport } from "./exit_report.ts";
 import type { Exits } from "./exits.ts";
 import { examineDns } from "./dns_doctor.ts";
 import { ContextNames } from "./dns_contexts.ts";
@@ -278,11 +279,22 @@ export class NodeService implements LocalApiActions {
         contexts: this.#contexts,
         log: (message) => log("debug", message),
       });
+      this.exits.onWay(() => void this.#takeNames(systemDns));
+      await systemDns.takeAll(this.exits.isHeld);
       await systemDns.apply();
     } catch (error) {
       // Packets flow without names: tell, and let `dns doctor` say more.
       this.#dnsProblem = `Mesh names do not work: ${errorMessage(error)}`;
       log("warn", this.#dnsProblem);
+    }
+  }
+
+  /** All names are asked for where traffic to the internet goes. */
+  async #takeNames(systemDns: SystemDns): Promise<void> {
+    try {
+      await systemDns.takeAll(this.exits.isHeld);
+    } catch (error) {
+      this.#options.log("warn", "Cannot lead names to the exit", { why: errorMessage(error) });
     }
   }
 
@@ -310,6 +322,7 @@ export class NodeService implements LocalApiActions {
     }
     const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
     if (problem) warnings.push(problem);
+    warnings.push(...exitWarnings(this.exits.report()));
     return warnings;
   }
 
@@ -330,6 +343,18 @@ export class NodeService implements LocalApiActions {
     if (!address) throw new MeshError("peer-unknown", `Cannot ping "${text}": it has no address`);
     return { address, peer: peers.find(({ addresses }) => addresses.includes(address)) ?? null };
   }
+}
+
+function exitWarnings({ state, problem, own }: ExitReport): string[] {
+  const held = "Traffic to the internet is held back";
+  return [
+    ...state === "blocked" ? [`${held}: ${problem ?? "no exit is there"}`] : [],
+    ...state === "direct" ? ["The exit is lost: traffic to the internet goes past the mesh"] : [],
+    ...state === "in-use" && problem !== null ? [problem] : [],
+    ...own.obstacles.map(({ chain, allow }) =>
+      `${chain} drops what peers send through this node; allow it with: ${allow}`
+    ),
+  ];
 }
 
 function addresses4First(peer: NodePeer, wanted: string): Ip | undefined {
