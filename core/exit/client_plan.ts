@@ -86,9 +86,12 @@ const DEFAULT = { 4: "0.0.0.0/0", 6: "::/0" };
 const LINK_SCOPE = { 4: ["224.0.0.0/24", "255.255.255.255/32"], 6: ["fe80::/10", "ff02::/16"] };
 const FAMILIES: readonly Family[] = [4, 6];
 
+/** What the names of kill switches begin with, before the context's. */
+export const KILL_SWITCH = "tunnelmesh_exit_";
+
 /** Name of the table of nftables. */
 export function killSwitchName(context: string): string {
-  return `tunnelmesh_exit_${identifier(context)}`;
+  return KILL_SWITCH + identifier(context);
 }
 
 /** A context's name as part of a name in nftables. */
