@@ -18,6 +18,8 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   netcheck: async () => (await import("./commands/netcheck.ts")).netcheck,
   transport: async () => (await import("./commands/transport.ts")).transport,
   filter: async () => (await import("./commands/filter.ts")).filter,
+  "exit-node": async () => (await import("./commands/exit_node.ts")).exitNode,
+  route: async () => (await import("./commands/route.ts")).route,
   bugreport: async () => (await import("./commands/bugreport.ts")).bugreport,
   policy: async () => (await import("./commands/policy.ts")).policy,
   group: async () => (await import("./commands/group.ts")).groups,

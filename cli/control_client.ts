@@ -30,6 +30,8 @@ import type {
   FilterTrace,
   FilterTraceRequest,
 } from "../core/daemon/filter_types.ts";
+import type { OfferRequest, UseRequest } from "../core/daemon/exit_api.ts";
+import type { ExitReport, RoutesReport } from "../core/daemon/exit_report.ts";
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
@@ -136,6 +138,24 @@ export class ControlClient implements Disposable {
   /** @throws {MeshError} `peer-unknown`, `usage` */
   traceFilter({ from, port }: FilterTraceRequest): Promise<FilterTrace> {
     return this.#json("GET", `/v1/filter/trace?${new URLSearchParams({ from, port })}`);
+  }
+
+  exits(): Promise<ExitReport> {
+    return this.#json("GET", "/v1/exits");
+  }
+
+  /** @throws {MeshError} `peer-unknown`, `config-invalid`, `forbidden` for a peer that is no exit. */
+  useExits(request: UseRequest): Promise<ExitReport> {
+    return this.#json("POST", "/v1/exits/use", request);
+  }
+
+  routes(): Promise<RoutesReport> {
+    return this.#json("GET", "/v1/routes");
+  }
+
+  /** @throws {MeshError} `config-invalid` for a network that cannot be offered. */
+  offer(request: OfferRequest): Promise<RoutesReport> {
+    return this.#json("POST", "/v1/routes/offer", request);
   }
 
   bugreport(): Promise<unknown> {

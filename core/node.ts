@@ -15,9 +15,16 @@ import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
 import { FEATURE } from "./dataplane/features.ts";
 import { MAX_PEERS } from "./dataplane/layout.ts";
 import type { PeerId } from "./ids.ts";
-import type { Endpoint } from "./ip.ts";
+import type { Endpoint, Prefix } from "./ip.ts";
 import type { Machine, Millis } from "./machine.ts";
-import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./node_peer.ts";
+import {
+  isSamePeer,
+  type NodePeer,
+  ofConfig,
+  ofMesh,
+  routesOf,
+  type StaticPeer,
+} from "./node_peer.ts";
 import { NodeLog, type NodeLogEffect } from "./node_log.ts";
 import type { NodeEffect, NodeEvent, NodeOptions } from "./node_types.ts";
 import { sending, toldToDevice } from "./path/events.ts";
@@ -41,7 +48,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly paths: PathAgent;
   readonly #log: NodeLog;
   readonly #recorder: Recorder;
-  readonly #id: PeerId;
+  readonly id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
   readonly #slots = new Map<PeerId, PeerSlot>();
   readonly #staticPeers: readonly StaticPeer[];
@@ -50,11 +57,12 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly #greeted = new Map<PeerId, string>();
   /** What the newest keypair of each peer can do. */
   readonly #features = new Map<PeerSlot, number>();
+  #ways: ReadonlyMap<PeerId, readonly Prefix[]> = new Map();
   #nextSlot = 0;
   #isStarted = false;
 
   constructor(options: NodeOptions) {
-    this.#id = options.id;
+    this.id = options.id;
     this.device = options.device;
     this.control = options.control;
     this.paths = options.paths;
@@ -111,6 +119,10 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         break;
       case "log":
         this.#logged(this.#log.handle(event.event, now), now, effects);
+        break;
+      case "ways":
+        this.#ways = event.ways;
+        this.#publish(effects);
         break;
     }
     return effects;
@@ -264,7 +276,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     for (const peer of changes.upserted) {
       if (this.#upsert(peer, now, effects)) isRenamed = true;
     }
-    if (isRenamed || changes.upserted.some(({ id }) => id === this.#id)) this.#publish(effects);
+    if (isRenamed || changes.upserted.some(({ id }) => id === this.id)) this.#publish(effects);
     this.#nameRelays(now, effects);
     for (const peer of changes.upserted) this.#greet(peer, now, effects);
     effects.push({ type: "save" });
@@ -282,7 +294,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const hasSession = this.device.report(slot)?.state === "up";
     if (hasSession && hasRestarted) {
       this.#device({ type: "peer-restarted", peer: slot }, now, effects);
-    } else if (!hasSession && this.#greeted.size <= WARM_PEERS && this.#id < peer.id) {
+    } else if (!hasSession && this.#greeted.size <= WARM_PEERS && this.id < peer.id) {
       this.#device({ type: "session-wanted", peer: slot }, now, effects);
     }
   }
@@ -315,7 +327,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
 
   /** Adds or updates a peer; true when its name, addresses or key changed. */
   #upsert(mesh: MeshPeer, now: Millis, effects: NodeEffect[]): boolean {
-    if (mesh.id === this.#id) return false;
+    if (mesh.id === this.id) return false;
     const slot = this.#slots.get(mesh.id);
     if (slot === undefined) return this.#add(mesh, now, effects);
 
@@ -377,12 +389,9 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
 
   /** Tells routes and names anew. */
   #publish(effects: NodeEffect[]): void {
-    const routes = [...this.#peers.values()].flatMap((peer) =>
-      peer.allowedIps.map((prefix) => ({ prefix, value: peer.slot }))
-    );
-    effects.push({ type: "routes", routes });
+    effects.push({ type: "routes", routes: routesOf([...this.#peers.values()], this.#ways) });
     const { view } = this.control;
-    const own = view.peers.get(this.#id)?.record;
+    const own = view.peers.get(this.id)?.record;
     const nodes = [...(own ? [own] : []), ...this.#peers.values()];
     const coordinators = view.coordinators.flatMap((id) => view.peers.get(id)?.record.name ?? []);
     effects.push({ type: "names", nodes, coordinators });

@@ -4,9 +4,11 @@
  */
 import { fromBase64 } from "../bytes.ts";
 import { assert } from "../assert.ts";
+import { parseOffer } from "../exit/offers.ts";
 import { canonicalIp, formatPrefix, parsePrefix } from "../ip.ts";
 import type {
   CoordinatorConfig,
+  ExitsConfig,
   ListenConfig,
   PathsConfig,
   PeerConfig,
@@ -58,6 +60,7 @@ export function normalisePeer(file: PeerFile, where: (path: Path) => string): Pe
     wireguardPeers: file.wireguard_peers.map(wireguardPeer),
     filter: normaliseFilter(file.filter, where),
     metricsPort: file.metrics_enabled ? file.metrics_port : null,
+    exits: exits(file),
     logLevel: file.log_level,
     coordinator: normaliseCoordinator(file.coordinator, file.coordinator?.enabled ?? false),
   };
@@ -108,6 +111,21 @@ function paths(file: PeerFile): PathsConfig {
       order: peer.order ?? order,
       exclude: peer.exclude ?? exclude,
     })),
+  };
+}
+
+function exits(file: PeerFile): ExitsConfig {
+  const named = [file.exit_node ?? []].flat().flatMap((text) => text.split(","));
+  return {
+    use: {
+      exits: [...new Set(named.map((name) => name.trim()).filter((name) => name !== ""))],
+      onLoss: file.on_exit_loss,
+      lan: file.exit_lan,
+    },
+    offer: {
+      isExit: file.allow_exit_traffic,
+      routes: file.advertise_routes.map((text) => parsed(parseOffer(text))),
+    },
   };
 }
 

@@ -186,8 +186,6 @@ Deno.test("parsePeerConfig() warns of a variable that is nearly a setting", () =
 });
 
 const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
-  ["an exit node", { exit_node: "hub" }, ["exit_node"]],
-  ["its old spelling", { exit_peer: "hub" }, ["exit_node"]],
   ["a filter of the mesh", { coordinator: { filter: { rules: [{ port: 1 }] } } }, [
     "coordinator.filter.rules",
   ]],
@@ -227,6 +225,26 @@ Deno.test("parsePeerConfig() reads filter rules as a policy does: a port alone i
   ]);
   assert.equal(peer({ filter: { default_deny: false } }).config.filter.isDefaultDeny, false);
   assert.deepEqual(peer({}).config.filter, NO_FILTER_CONFIG);
+});
+
+Deno.test("parsePeerConfig() reads exits in each of their spellings, and routes", () => {
+  const exits = (tree: Tree, env = {}) => peer(tree, env).config.exits;
+  assert.deepEqual(exits({}), {
+    use: { exits: [], onLoss: "block", lan: false },
+    offer: { isExit: false, routes: [] },
+  });
+  for (const tree of [{ exit_node: "hub, nas" }, { exit_node: ["hub", "nas"] }]) {
+    assert.deepEqual(exits(tree).use.exits, ["hub", "nas"]);
+  }
+  assert.deepEqual(exits({ exit_peer: "hub" }).use.exits, ["hub"]);
+  assert.deepEqual(exits({}, { TUNNELMESH_EXIT_NODE: "hub,nas" }).use.exits, ["hub", "nas"]);
+  const advertise_routes = ["192.168.7.0/24", "192.168.1.0/24 as 10.77.1.0/24"];
+  assert.deepEqual(exits({ advertise_routes, allow_exit_traffic: true }).offer, {
+    isExit: true,
+    routes: [{ prefix: "192.168.7.0/24" }, { prefix: "192.168.1.0/24", mapped: "10.77.1.0/24" }],
+  });
+  assert.throws(() => peer({ advertise_routes: ["10.0.0.0/8 as 10.77.1.0/24"] }), /same length/);
+  assert.throws(() => peer({ on_exit_loss: "panic" }), /on_exit_loss/);
 });
 
 Deno.test("parsePeerConfig() names the secrets that the file holds", () => {

@@ -41,6 +41,8 @@ export interface EffectTargets {
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
+  /** What is known of peers changed. */
+  readonly changed: () => void;
   /** Netmap and pins changed. */
   readonly save: () => void;
   readonly logFile: LogFile;
@@ -117,11 +119,8 @@ export class Effects {
         this.#targets.meshChanged();
         return false;
       case "log-grown":
-        this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
-        this.#targets.meshChanged();
-        return false;
       case "log-alert":
-        this.#logAlert(effect.alert);
+        this.#followLog(effect);
         return false;
       case "save":
         this.#targets.save();
@@ -166,6 +165,7 @@ export class Effects {
         if (effect.full) {
           this.#targets.reachability.setStun(stunHosts(channel, node), node.control.view.stunPorts);
         }
+        this.#targets.changed();
         return false;
       case "called":
       case "log-open":
@@ -182,6 +182,12 @@ export class Effects {
     if (effect.type === "session-up") {
       this.#targets.log("debug", "Session up", { peer, endpoint: effect.endpoint });
     } else this.#targets.log("debug", "Session down", { peer, reason: effect.reason });
+  }
+
+  #followLog(effect: NodeEffect & { type: "log-grown" | "log-alert" }): void {
+    if (effect.type === "log-alert") return this.#logAlert(effect.alert);
+    this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
+    this.#targets.meshChanged();
   }
 
   #logAlert(alert: SyncAlert): void {

@@ -16,6 +16,7 @@
 import type { CompiledRules } from "../dataplane/table.ts";
 import { FILTER_WORDS, MAX_RULES } from "../dataplane/layout.ts";
 import { errorMessage, MeshError } from "../errors.ts";
+import { offeredRules } from "../exit/offers.ts";
 import { compileFilter } from "../filter/compile.ts";
 import type { FilterRule, PortRange, Protocol } from "../filter/rules.ts";
 import { EVERYONE, type FilterConfig, isEveryone, type WrittenRule } from "../filter/written.ts";
@@ -52,6 +53,11 @@ export interface Service {
 export interface FilterRulesOptions {
   /** This node's addresses. */
   readonly own: readonly Prefix[];
+  /** What this node leads to, and its other addresses; rules about anything else do not count. */
+  readonly offered: () => {
+    readonly destinations: readonly Prefix[];
+    readonly own: readonly Prefix[];
+  };
   readonly config: FilterConfig;
   readonly clock: () => Millis;
   /** Rules changed: {@link FilterRules.compile} says something else now. */
@@ -200,6 +206,11 @@ export class FilterRules {
     return found;
   }
 
+  /** What this node leads to changed. */
+  offeredChanged(): void {
+    this.#change();
+  }
+
   close(): void {
     clearTimeout(this.#timer);
   }
@@ -264,14 +275,17 @@ export class FilterRules {
     if (rules.length > MAX_RULES) {
       throw new RangeError(`Cannot use ${rules.length} filter rules: ${MAX_RULES} are the most`);
     }
+    const { destinations, own } = this.#options.offered();
     const peers = new Map(this.#peers.map((peer) => [peer.slot, subjectId(peer)]));
     // 0 says that there are none.
     this.#generation = (this.#generation % 0x7fffffff) + 1;
-    const words = compileFilter(rules, { peers, own: this.#options.own }, this.#generation);
+    const addresses = [...this.#options.own, ...own];
+    const usable = offeredRules(rules, destinations);
+    const words = compileFilter(usable, { peers, own: addresses }, this.#generation);
     if (words.length > FILTER_WORDS) {
       throw new RangeError(`Cannot use ${rules.length} filter rules: their table is too large`);
     }
-    return { rules, words, ids: rules.map(({ id }) => id) };
+    return { rules: usable, words, ids: usable.map(({ id }) => id) };
   }
 }
 

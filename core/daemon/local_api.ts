@@ -12,6 +12,7 @@ import { MESH_ROUTES, type MeshActions } from "./mesh_api.ts";
 import { type ApiRoute, parseBody } from "./api_route.ts";
 import { FILTER_ROUTES } from "./filter_api.ts";
 import type { FilterActions } from "./filter_types.ts";
+import { EXIT_ROUTES, type ExitActions } from "./exit_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type {
@@ -38,6 +39,7 @@ export interface LocalApiActions {
   leave(): Promise<void>;
   stop(): void;
   readonly mesh: MeshActions;
+  readonly exits: ExitActions;
 }
 
 export const PingRequest = z.strictObject({
@@ -101,6 +103,7 @@ const ROUTES: Readonly<Record<string, ApiRoute<LocalApiActions>>> = {
     handle: async (actions, request) =>
       Response.json(actions.preferPaths(await parseBody(request, PathsRequest))),
   },
+  ...EXIT_ROUTES,
   "/v1/bugreport": {
     method: "GET",
     isReadOnly: false,

@@ -3,6 +3,7 @@ import { MeshError } from "../errors.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type { NetcheckReport, StatusReport } from "./api_types.ts";
 import type { FilterReport, FilterRuleReport, FilterTrace } from "./filter_types.ts";
+import type { ExitReport, RoutesReport } from "./exit_report.ts";
 import { LocalApi, type LocalApiActions } from "./local_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 
@@ -40,6 +41,15 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
     leave: () => Promise.resolve(void asked.push("leave")),
     stop: () => void asked.push("stop"),
     admin: (request) => Promise.resolve(request),
+    exits: {
+      report: () => ({ state: "off" }) as ExitReport,
+      routes: () => ({ problem: null }) as RoutesReport,
+      use: ({ exits }) => {
+        asked.push(`exits ${exits}`);
+        return Promise.resolve({ state: "blocked" } as ExitReport);
+      },
+      offer: () => Promise.resolve({ problem: null } as RoutesReport),
+    },
   };
 }
 

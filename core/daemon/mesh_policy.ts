@@ -27,7 +27,11 @@ export interface MeshPolicyOptions {
   readonly log: MeshLog;
   readonly view: NetmapView;
   /** Takes the rules for this node, and who is who; never called when nothing can be read. */
-  readonly publish: (rules: readonly FilterRule[], subjects: MeshSubjects) => void;
+  readonly publish: (
+    rules: readonly FilterRule[],
+    subjects: MeshSubjects,
+    seq: number | null,
+  ) => void;
   readonly tell: Log;
 }
 
@@ -39,6 +43,8 @@ export class MeshPolicy {
   #hash: string | null | undefined;
   #policy: Policy | null = null;
   #subjects: MeshSubjects | null = null;
+  /** Number of the entry that stated the policy. */
+  #seq: number | null = null;
   #facts = "";
   #problem: string | null = null;
 
@@ -78,7 +84,7 @@ export class MeshPolicy {
     if (this.#subjects) {
       const node = this.#subjects.node(own);
       // Who is no member lets nobody in.
-      publish(node ? compileNode(this.#subjects, node) : [], this.#subjects);
+      publish(node ? compileNode(this.#subjects, node) : [], this.#subjects, this.#seq);
     }
     for (const listener of this.#listeners) listener();
   }
@@ -86,6 +92,7 @@ export class MeshPolicy {
   #follow({ policy }: MeshState): void {
     const hash = policy?.hash ?? null;
     if (hash === this.#hash) return;
+    this.#seq = policy ? seqOf(this.#options.log, policy.hash) : null;
     this.#hash = hash;
     try {
       this.#policy = policy ? readPolicy(policy.documents) : firstPolicy();
@@ -109,6 +116,13 @@ export function readPolicy(documents: readonly PolicyDocument[]): Policy {
   const { policy, problems } = parsePolicy(sources);
   if (policy) return policy;
   throw new MeshError("config-invalid", problems.join("\n"));
+}
+
+/** The newest entry that stated documents with that hash; null when it lies before a snapshot. */
+export function seqOf(log: MeshLog, hash: string): number | null {
+  return log.since(0).findLast(({ entry: { body } }) =>
+    body.type === "policy-set" && body.hash === hash
+  )?.entry.seq ?? null;
 }
 
 /** Members and users as the policy sees them. A node that has not told its name has its id. */

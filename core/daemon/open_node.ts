@@ -16,6 +16,7 @@ import { headSigner } from "../state/head.ts";
 import { LogSync } from "../state/sync.ts";
 import { Device } from "../wireguard/device.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
+import type { ExitWishes } from "./exit_wishes.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
 import type { DataPlane } from "./dataplane.ts";
 import type { Log } from "./log.ts";
@@ -54,6 +55,10 @@ export interface DaemonOptions {
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   /** Asks the router for a port; null where users do not want that. */
   readonly openPortMapper: ((udpPort: number, onChange: () => void) => PortMapper) | null;
+  /** What the user wants of exits and routes by configuration. */
+  readonly exits: ExitWishes;
+  /** What coordinators are reached through instead, `http://host:port`; null for nothing. */
+  readonly proxy: string | null;
   /** Shortens the rekey interval in tests. */
   readonly rekeyAfterMs?: number;
   /** Set back or forth in tests. */

@@ -151,6 +151,7 @@ docker: { socket: "unix:///var/run/docker.sock", auto_port_forward: true }
     ttlSeconds: 5,
     aliases: ["webserver", "api.mynode"],
   });
+  assert.deepEqual(config.exits.use.exits, ["exit-peer-name"]);
   assert.deepEqual(secretsInFile, ["auth_token"]);
   assert.deepEqual(
     config.filter.rules.map(({ action, protocol, ports, from, origin }) => [
@@ -167,7 +168,6 @@ docker: { socket: "unix:///var/run/docker.sock", auto_port_forward: true }
   );
   assert.deepEqual(warnings.map((warning) => warning.split(" ")[0]), [
     "heartbeat_interval",
-    "exit_node",
     "location.latitude",
     "location.longitude",
     "location.city",
@@ -229,7 +229,7 @@ join_mesh:
   for (const key of ["locations", "admin.enabled", "relay.enabled", "s3.enabled", "auth_token"]) {
     assert(keys.includes(key), `no warning of ${key}`);
   }
-  assert(keys.includes("join_mesh.allow_exit_traffic"));
+  assert.equal(config.joinMesh?.exits.offer.isExit, true);
 });
 
 /** Removes the mark from every line \`#key: value\`, but for what excludes another key. */

@@ -47,6 +47,11 @@ export class FilterGate {
     } else this.#filter!.useRoutes(routes);
   }
 
+  /** Whether rules were published. */
+  get hasRules(): boolean {
+    return this.#filter !== null;
+  }
+
   /** The verdict on a packet from `peer`: `PASS`, or as `filter.ts` says. */
   inbound(peer: number, bytes: Uint8Array, at: number, length: number): number {
     if (this.#filter === null) return PASS;

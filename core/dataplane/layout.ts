@@ -6,7 +6,7 @@
  * ```
  * header    32 words: 0 peers high-water mark, 1 workers per direction, 2 route generation (its
  *           parity is the area in use), 5 handshake queue depth, 6 stop request, 7 own IPv4,
- *           8..11 own IPv6, 16..31 what each worker reads: generation + 1, 0 for nothing
+ *           8..11 own IPv6, 12 whether packets for others are passed on, 16..31 what each worker reads: generation + 1, 0 for nothing
  * drops     a row per worker, one count per reason (f64)
  * counters  a row per worker, packets and bytes of each peer (f64)
  * peers     PEER bytes each            keypairs  KEYPAIR bytes each
@@ -48,6 +48,8 @@ export const HEADER = {
   stop: 6,
   ownIp4: 7,
   ownIp6: 8,
+  /** 1 when the filter may let packets pass that are for networks behind this node. */
+  forwards: 12,
   readers: 16,
 } as const;
 

@@ -90,6 +90,11 @@ export class PeerTable {
     }
   }
 
+  /** Says whether this node leads to other networks, as far as the filter allows. */
+  setForwards(forwards: boolean): void {
+    Atomics.store(this.#shared.atomics, HEADER.forwards, forwards ? 1 : 0);
+  }
+
   /** Makes the slot of a peer empty and ready. */
   addPeer(peer: number): void {
     assert(peer >= 0 && peer < MAX_PEERS, `peer slot ${peer} is out of range`);
