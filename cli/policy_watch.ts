@@ -8,7 +8,7 @@
  * @module
  */
 import type { MeshReport } from "../core/daemon/mesh_report.ts";
-import { type ErrorCode, errorMessage, MeshError } from "../core/errors.ts";
+import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
 import { formatCheck } from "../core/policy/check.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import { policyHash } from "../core/state/bodies.ts";
@@ -47,15 +47,18 @@ export type WatchEvent =
     readonly hint: string | null;
   };
 
-/** Exit status of a watch that looks once. */
-export const WATCH_STATUS: Readonly<Record<WatchEvent["type"], number>> = {
+const STATUS: Readonly<Record<Exclude<WatchEvent["type"], "error">, number>> = {
   "in-sync": 0,
   "applied": 0,
   "unfit": 1,
-  "error": 1,
   "invalid": 2,
   "drift": 5,
 };
+
+/** Exit status of a watch that ends with such an event. */
+export function statusOf(event: WatchEvent): number {
+  return event.type === "error" ? ERRORS[event.code].exit : STATUS[event.type];
+}
 
 export interface WatchOptions {
   /** Reads the folder; what it throws is an event. */
@@ -85,12 +88,11 @@ export class PolicyWatch {
   }
 
   /** Looks once and applies what is to be applied; never throws. */
-  async look(connect: () => Promise<ControlClient>): Promise<WatchEvent> {
+  async look(client: ControlClient): Promise<WatchEvent> {
     try {
       const texts = this.#options.readTexts();
       const parsed = parseTexts(texts);
       if (parsed.policy === null) return { type: "invalid", problems: parsed.problems };
-      using client = await connect();
       const mesh = await client.mesh();
       const hash = policyHash(documentsOf(texts));
       if (mesh.policy?.hash === hash) {

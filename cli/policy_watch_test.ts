@@ -4,7 +4,7 @@ import { policyHash } from "../core/state/bodies.ts";
 import { actor } from "../core/state/fake_mesh.ts";
 import { ControlClient } from "./control_client.ts";
 import { FakeMeshDaemon } from "./fake_mesh_daemon.ts";
-import { eventLines, PolicyWatch, type WatchEvent } from "./policy_watch.ts";
+import { eventLines, PolicyWatch, statusOf, type WatchEvent } from "./policy_watch.ts";
 import { tempDir } from "./testing_host.ts";
 
 const RULES = "rules:\n  - { from: everyone, to: self, ports: any }\n";
@@ -30,8 +30,9 @@ class World implements AsyncDisposable {
     });
   }
 
-  look(): Promise<WatchEvent> {
-    return this.watch.look(() => ControlClient.connect(this.mesh.socketPath));
+  async look(): Promise<WatchEvent> {
+    using client = await ControlClient.connect(this.mesh.socketPath);
+    return await this.watch.look(client);
   }
 
   /** Somebody applies another policy. */
@@ -115,7 +116,7 @@ Deno.test("PolicyWatch changes nothing for what is wrong, and goes on", async ()
   assert.match(eventLines(await world.look()).join("\n"), /failed: allow nas:22/);
   world.text = "";
   assert.equal(world.watch.fingerprint(), null);
-  assert.deepEqual((await world.look()).type, "error");
+  assert.equal(statusOf(await world.look()), 2);
   world.text = `${RULES}# More\n`;
   const error = new MeshError("coordinator-unreachable", "Cannot reach it", { hint: "Wait" });
   world.mesh.refusals.push({ path: "/v1/mesh/append", error });

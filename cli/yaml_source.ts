@@ -4,6 +4,7 @@
  * It stands outside the pure core because the YAML parser looks at the environment.
  * @module
  */
+import process from "node:process";
 import { isMap, isNode, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, Node } from "yaml";
 import { isTree, type Path, type Source, type Tree } from "../core/config/source.ts";
@@ -55,6 +56,14 @@ export function yamlSource(file: ConfigText, { keepsNulls = false }: YamlOptions
     where: (path) => place(offsetOf(document, path)),
     namesSettings: false,
   };
+}
+
+/**
+ * Gives the YAML parser an empty environment to look at, so that a command may go on reading YAML
+ * when it has no right to the real one any more.
+ */
+export function hideEnvironment(): void {
+  process.env = {};
 }
 
 function malformed(where: string, message: string): MeshError {

@@ -6,14 +6,13 @@ import { z } from "zod";
 import { errorMessage, MeshError } from "../../core/errors.ts";
 import { parseDuration } from "../../core/config/units.ts";
 import { type AbsolutePath, type CommandContext, defineCommand } from "../command.ts";
-import { ControlClient } from "../control_client.ts";
 import { formatTime } from "../format.ts";
 import { absolutePath } from "../paths.ts";
 import { readPolicyPaths } from "../policy_files.ts";
-import { eventLines, PolicyWatch, WATCH_STATUS, type WatchEvent } from "../policy_watch.ts";
+import { eventLines, PolicyWatch, statusOf, type WatchEvent } from "../policy_watch.ts";
 import { untilSignal } from "../signals.ts";
-import { usableSocket } from "../sockets.ts";
 import { KEY, loadSigner } from "../statements.ts";
+import { hideEnvironment } from "../yaml_source.ts";
 
 /** How often the folder is read; two equal readings in a row are a whole checkout. */
 const FOLDER_INTERVAL_MS = 1_000;
@@ -25,9 +24,10 @@ export const watch = defineCommand({
     "For a Git checkout that something else pulls. What changes in the folder is checked, tested " +
     "and applied without a question; what is wrong is told, and the policy stays. A policy that " +
     "somebody applies by hand is told as drift and left alone until the folder changes; with " +
-    "--enforce the folder is applied again. It goes on after errors. With --once it looks once " +
-    "and exits with 0 (the mesh has the folder's policy), 1 (failed, or a test fails), 2 (the " +
-    "files are wrong) or 5 (drift).",
+    "--enforce the folder is applied again. It goes on after errors, and ends with 3 when the " +
+    "daemon does: let a service manager start it again. With --once it looks once and exits with " +
+    "0 (the mesh has the folder's policy), 1 (failed, or a test fails), 2 (the files are wrong) " +
+    "or 5 (drift).",
   examples: [
     { command: "tunnelmesh policy watch policy/", meaning: "Until it is stopped" },
     { command: "tunnelmesh policy watch policy/ --once --json", meaning: "A step of a CI job" },
@@ -52,47 +52,46 @@ export const watch = defineCommand({
     }),
     key: KEY,
   }),
-  // A new connection to a daemon that was started anew needs `net`, the YAML parser `env`.
-  permissions: { opens: ["$control"], net: true, env: true },
-  async prepare({ folder, key }, { host, socketPath }) {
+  permissions: { opens: ["$control"] },
+  async prepare({ folder, key }, { host }) {
     const path = absolutePath(host, folder);
     try {
       if (!Deno.statSync(path).isDirectory) throw new Error("it is no folder");
     } catch (cause) {
       throw new MeshError("usage", `Cannot watch ${folder}: ${errorMessage(cause)}`, { cause });
     }
-    const socket = usableSocket(host, await socketPath());
-    return { path, socket, signer: await loadSigner(host, key) };
+    return { path: path as AbsolutePath, signer: await loadSigner(host, key) };
   },
-  permissionsFor({ path, socket }) {
-    const paths = [path, socket] as AbsolutePath[];
-    return { read: paths, write: [socket as AbsolutePath] };
-  },
-  async run({ folder, enforce, once, interval }, context, { socket, signer }) {
-    (await context.daemon())[Symbol.dispose]();
+  permissionsFor: ({ path }) => ({ read: [path] }),
+  async run({ folder, enforce, once, interval }, context, { signer }) {
+    using client = await context.daemon();
+    hideEnvironment();
     const watch = new PolicyWatch({
       readTexts: () => readPolicyPaths(context.host, [folder]),
       signer,
       enforce,
     });
-    const look = () => watch.look(() => ControlClient.connect(socket));
+    const look = () => watch.look(client);
     if (once) {
       const event = await look();
       tell(event, context);
-      return WATCH_STATUS[event.type];
+      return statusOf(event);
     }
-    const loop = follow(watch, look, context, parseDuration(interval)!);
-    await untilSignal(loop);
+    const status = await untilSignal(follow(watch, look, context, parseDuration(interval)!));
+    return status === "signal" ? 0 : status;
   },
 });
 
-/** Looks whenever the folder has changed and rests, and at least every `intervalMs`. */
+/**
+ * Looks whenever the folder has changed and rests, and at least every `intervalMs`; the exit status
+ * when the daemon is gone.
+ */
 async function follow(
   watch: PolicyWatch,
   look: () => Promise<WatchEvent>,
   context: CommandContext,
   intervalMs: number,
-): Promise<never> {
+): Promise<number> {
   let [told, looked, seen, nextAt] = ["", watch.fingerprint(), watch.fingerprint(), 0];
   for (;;) {
     const current = watch.fingerprint();
@@ -100,6 +99,7 @@ async function follow(
     if (isAtRest && (current !== looked || performance.now() >= nextAt)) {
       const event = await look();
       if (JSON.stringify(event) !== told) tell(event, context);
+      if (event.type === "error" && event.code === "daemon-unreachable") return statusOf(event);
       // What was applied is in sync: that is no news.
       const next = event.type === "applied" ? { type: "in-sync", hash: event.hash } : event;
       [told, looked, nextAt] = [JSON.stringify(next), current, performance.now() + intervalMs];
