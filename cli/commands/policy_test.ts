@@ -3,7 +3,12 @@ import { MeshError } from "../../core/errors.ts";
 import { FIRST_POLICY_TEXT } from "../../core/policy/default.ts";
 import { formatPrivateKey } from "../../core/identity/openssh.ts";
 import { actor, keyOf } from "../../core/state/fake_mesh.ts";
+import { policyHash } from "../../core/state/bodies.ts";
 import { TestUser } from "../testing_command.ts";
+import { ControlClient } from "../control_client.ts";
+import { propose, stateProposal } from "../policy_change.ts";
+import { textsOf } from "../policy_files.ts";
+import { appliedPolicy } from "../policy_world.ts";
 
 const POLICY = `# Ours
 groups:
@@ -186,11 +191,6 @@ Deno.test("policy apply refuses what was planned against another policy", async 
   // Somebody else is faster: between plan and statement another policy is applied.
   const report = mesh.report;
   const documents = [{ file: "policy.yaml", text: "rules: []\n" }];
-  const { policyHash } = await import("../../core/state/bodies.ts");
-  const { stateProposal, propose } = await import("../policy_change.ts");
-  const { appliedPolicy } = await import("../policy_world.ts");
-  const { textsOf } = await import("../policy_files.ts");
-  const { ControlClient } = await import("../control_client.ts");
   const proposal = propose(
     report,
     appliedPolicy(report),
@@ -202,4 +202,23 @@ Deno.test("policy apply refuses what was planned against another policy", async 
     stateProposal(proposal, { client, meshId: report.meshId, signer: null }),
     /anna applied another one meanwhile, entry 6/,
   );
+});
+
+Deno.test("a policy that cannot be read any more can be replaced, and nodes can be revoked", async () => {
+  await using user = new TestUser();
+  const documents = [{ file: "policy.yaml", text: "rulez: []\n" }];
+  user.mesh.mesh.say(actor(1), { type: "policy-set", documents, hash: policyHash(documents) });
+  const test = await user.run("policy", "test");
+  assert.match(test.error!.message, /policy\.yaml:1:1: unknown key "rulez"/);
+  assert.equal((await user.run("group", "create", "x", "-y")).error!.code, "config-invalid");
+  const revoked = await user.run("node", "revoke", "cam", "-y");
+  assert.match(revoked.errors, /What it gives and takes is not known/);
+  assert.equal(revoked.code, 0);
+  user.write("policy.yaml", POLICY);
+  const applied = await user.run("policy", "apply", "policy.yaml", "-y");
+  assert.match(
+    applied.text,
+    /^Compared with no policy, as the applied one is wrong: policy\.yaml:1:1/,
+  );
+  assert.equal(user.mesh.policyText, POLICY);
 });

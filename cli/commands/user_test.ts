@@ -43,6 +43,7 @@ const REFUSED: [words: string[], message: RegExp, hint: RegExp][] = [
   [["user", "remove", "anna", "-y"], /is an admin; take that away first/, /^$/],
   [["user", "demote", "anna", "-y"], /there is no other/, /another user an admin first/],
   [["user", "remove", "bob"], /no terminal/, /--yes/],
+  [["user", "rename", "bob", "robert"], /no terminal/, /--yes/],
   [["user", "rotate-key", "anna", publicLine(9)], /the new one has to sign/, /private key's file/],
   [["node", "revoke", "nsa", "-y"], /Cannot find node "nsa"/, /"nas"/],
   [["node", "tag", "nas"], /no tag is named/, /server/],
