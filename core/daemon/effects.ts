@@ -120,10 +120,8 @@ export class Effects {
         return false;
       case "log-grown":
       case "log-alert":
-        this.#followLog(effect);
-        return false;
       case "save":
-        this.#targets.save();
+        this.#keep(effect);
         return false;
       default:
         return this.#performControl(effect);
@@ -184,7 +182,9 @@ export class Effects {
     } else this.#targets.log("debug", "Session down", { peer, reason: effect.reason });
   }
 
-  #followLog(effect: NodeEffect & { type: "log-grown" | "log-alert" }): void {
+  /** What the mesh's state is kept by. */
+  #keep(effect: NodeEffect & { type: "log-grown" | "log-alert" | "save" }): void {
+    if (effect.type === "save") return this.#targets.save();
     if (effect.type === "log-alert") return this.#logAlert(effect.alert);
     this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
     this.#targets.meshChanged();

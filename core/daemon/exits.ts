@@ -3,13 +3,10 @@
  * leave, brought into its record, its routes and its kernel.
  * @module
  */
-import { type DirectEndpoint, planClient } from "../exit/client_plan.ts";
+import type { DirectEndpoint } from "../exit/client_plan.ts";
 import { ExitChoice, type ExitEffect } from "../exit/exit_choice.ts";
-import { kernelNumbers, SOCKET_MARK } from "../exit/numbers.ts";
 import { clashOf, destinationsOf, formatOffer } from "../exit/offers.ts";
 import type { ExitPolicy } from "../exit/policy.ts";
-import { planServer } from "../exit/server_plan.ts";
-import { planSubnets } from "../exit/subnet_plan.ts";
 import { chooseWays, type Ways } from "../exit/ways.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import type { PeerId } from "../ids.ts";
@@ -25,6 +22,7 @@ import { directEndpoints, type ServerAddresses, serversOf } from "./exit_endpoin
 import { exitHealth } from "./exit_health.ts";
 import { ExitKernel, type KernelWish } from "./exit_kernel.ts";
 import { peerIdByName, plainRanges, requireExit, wayPeers } from "./exit_peers.ts";
+import { kernelWish } from "./exit_plans.ts";
 import type { ExitReport, RoutesReport } from "./exit_report.ts";
 import { reportExits, reportRoutes } from "./exit_views.ts";
 import type { ExitUse, ExitWishesFile, OfferWish } from "./exit_wishes.ts";
@@ -60,6 +58,10 @@ export interface ExitsOptions {
 
 /** How often exits are looked after while one is asked for. */
 const LOOK_MS = 500;
+/** Other contexts come and go unheard, so all is followed anew this often. */
+const FOLLOW_MS = 5_000;
+/** Changes that come together are followed once. */
+const SETTLE_MS = 50;
 /** Names of servers are looked up anew this often while an exit is asked for. */
 const REFRESH_MS = 60_000;
 
@@ -68,7 +70,6 @@ export class Exits {
   readonly #options: ExitsOptions;
   readonly #choice = new ExitChoice();
   readonly #ranges: readonly Prefix[];
-  readonly #numbers: ReturnType<typeof kernelNumbers>;
   #kernel: ExitKernel | null = null;
   #effect: ExitEffect = { type: "direct", isWanted: true };
   #ways: Ways = { byPeer: new Map(), subnets: [], routes: [] };
@@ -76,7 +77,9 @@ export class Exits {
   #told = "";
   #networks: LocalNetworks = { lan: [], containers: [], addresses: [] };
   #timer: ReturnType<typeof setInterval> | undefined;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   #refreshedAt: Millis = -Infinity;
+  #followedAt: Millis = -Infinity;
   #onWay: () => void = () => {};
   #isClosed = false;
 
@@ -84,7 +87,6 @@ export class Exits {
     this.#options = options;
     const { cidr4, prefix6 } = options.node.control.view.facts;
     this.#ranges = [cidr4, prefix6].map((text) => parsePrefix(text)!);
-    this.#numbers = kernelNumbers(options.context);
   }
 
   /** Begins; the kill switch is closed before this resolves. */
@@ -108,7 +110,11 @@ export class Exits {
 
   /** The netmap, the policy or a session changed. */
   changed(): void {
-    if (this.#kernel !== null && !this.#isClosed) void this.#follow();
+    if (this.#kernel === null || this.#isClosed) return;
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined;
+      void this.#follow();
+    }, SETTLE_MS);
   }
 
   /** Addresses, routes or interfaces of the machine changed. */
@@ -206,6 +212,7 @@ export class Exits {
   async close(opens: boolean): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#settling);
     await this.#kernel?.close(opens);
     this.#kernel = null;
   }
@@ -224,24 +231,33 @@ export class Exits {
 
   /** Does what follows from what is known now. */
   async #follow(): Promise<void> {
-    const { wishes } = this.#options;
-    const now = this.#options.clock();
-    const { exits, onLoss } = wishes.use;
-    clearInterval(this.#timer);
-    if (exits.length > 0) this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    const isWatched = this.#options.wishes.use.exits.length > 0;
+    if (!isWatched) clearInterval(this.#timer);
+    else if (this.#timer === undefined) this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    if (!isWatched) this.#timer = undefined;
+    this.#followedAt = this.#options.clock();
+    this.#judge();
+    this.#lead();
+    await this.#kernel?.want(this.#wish());
+  }
+
+  /** Which exit is used; true when that is news. */
+  #judge(): boolean {
+    const { wishes: { use }, clock } = this.#options;
+    const now = clock();
     // A name that no peer has yet stands for itself: an exit that is not there is no missing wish.
-    const ids = exits.map((name) => this.#idOf(name) ?? `name:${name}`);
+    const ids = use.exits.map((name) => this.#idOf(name) ?? `name:${name}`);
     const effects = ids.flatMap((exit) =>
       this.#choice.handle({ type: "health", exit, isHealthy: this.#healthOf(exit) }, now)
     );
-    const configured = JSON.stringify([ids, onLoss]);
+    const configured = JSON.stringify([ids, use.onLoss]);
     if (configured !== this.#configured) {
       this.#configured = configured;
+      const { onLoss } = use;
       effects.push(...this.#choice.handle({ type: "configure", exits: ids, onLoss }, now));
     }
     this.#take(effects);
-    this.#lead();
-    await this.#kernel?.want(this.#wish());
+    return effects.length > 0;
   }
 
   /** Looks after exits: keeps sessions with them and their paths alive. */
@@ -262,7 +278,7 @@ export class Exits {
       addresses.refresh(serversOf(urls)).then((isChanged) => isChanged && this.changed())
         .catch((error) => log("warn", "Cannot keep addresses", { why: errorMessage(error) }));
     }
-    this.changed();
+    if (this.#judge() || now >= this.#followedAt + FOLLOW_MS) void this.#follow();
   }
 
   #take(effects: readonly ExitEffect[]): void {
@@ -294,50 +310,20 @@ export class Exits {
   /** What the kernel shall do. */
   #wish(): KernelWish {
     const { context, interfaceName, udpPort, tcpPorts, wishes } = this.#options;
-    const { use, offer } = wishes;
-    const endpoints = this.#endpoints();
-    const { exit, subnets } = this.#numbers;
-    const common = { context, interfaceName };
-    const { lan, containers } = this.#networks;
-    const others = meshInterfaces().filter((each) => each.context !== context);
-    const client = this.#effect.type === "direct" ? null : planClient({
-      ...common,
-      ...exit,
-      mark: SOCKET_MARK,
+    const isIdle = !this.isHeld && this.#ways.subnets.length === 0;
+    return kernelWish({
+      context,
+      interfaceName,
       udpPorts: [udpPort],
       tcpPorts: tcpPorts(),
-      endpoints,
-      otherMeshes: others.map(({ name, prefixes }) => ({ interfaceName: name, prefixes })),
-      lanPrefixes: [
-        ...use.lan ? lan : [],
-        ...containers,
-        ...offer.routes.map(({ prefix }) => parsePrefix(prefix)!),
-      ],
-      ipv4: true,
-      ipv6: true,
-      onLoss: use.onLoss,
+      wishes,
+      isHeld: this.isHeld,
+      subnets: this.#ways.subnets,
+      endpoints: isIdle ? [] : this.#endpoints(),
+      networks: this.#networks,
+      meshRanges: this.#ranges,
+      otherMeshes: isIdle ? [] : meshInterfaces().filter((each) => each.context !== context),
     });
-    const isGateway = offer.isExit || offer.routes.length > 0;
-    return {
-      client,
-      subnets: planSubnets({
-        ...subnets,
-        interfaceName,
-        mark: SOCKET_MARK,
-        prefixes: this.#ways.subnets,
-        endpoints,
-      }),
-      server: !isGateway ? null : planServer({
-        ...common,
-        meshPrefixes: this.#ranges,
-        isExit: offer.isExit,
-        routes: offer.routes.map(({ prefix, mapped }) => ({
-          lan: parsePrefix(prefix)!,
-          mapped: mapped === undefined ? null : parsePrefix(mapped),
-          mayInitiate: false,
-        })),
-      }),
-    };
   }
 
   #endpoints(): DirectEndpoint[] {

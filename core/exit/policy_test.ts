@@ -16,7 +16,7 @@ function subjects(): MeshSubjects {
     routes: [{ prefix: "192.168.7.0/24", offer: "node:nas", use: "user:alice" }],
   };
   const { policy, problems } = parsePolicy([{ tree, where: () => "here" }]);
-  assert.ok(policy, problems?.join());
+  assert.ok(policy, `${problems}`);
   return new MeshSubjects(policy, {
     users: [{ name: "alice", groups: [], isAdmin: false }],
     nodes: [
