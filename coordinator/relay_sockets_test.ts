@@ -3,7 +3,7 @@ import https from "node:https";
 // @ts-types="@types/ws"
 import { WebSocket } from "ws";
 import { TestServer } from "../tests/coordinator_server.ts";
-import { identityOf } from "../tests/coordinator_world.ts";
+import { identityOf } from "../tests/mesh_fixture.ts";
 import { RelayServer } from "../tests/relay_server.ts";
 import { concatBytes, toBase64Url, utf8 } from "../core/bytes.ts";
 import { PATHS, relayBytes } from "../core/control/envelope.ts";

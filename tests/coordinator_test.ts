@@ -12,7 +12,7 @@ import type { ErrorCode } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import { decodeToken, encodeToken, formatCredential } from "../core/identity/token.ts";
 import { refused, TestNode, TestServer } from "./coordinator_server.ts";
-import { identityOf } from "./coordinator_world.ts";
+import { identityOf } from "./mesh_fixture.ts";
 
 const [ALICE, BOB, CAROL] = [0, 1, 2].map(identityOf) as [Identity, Identity, Identity];
 

@@ -180,7 +180,7 @@ export function joining(
   at: number = EPOCH,
   { claims = false }: { readonly claims?: boolean } = {},
 ): SignedEntry[] {
-  const trial = copyOf(log);
+  const trial = log.branch();
   const key = admissionKey(secret);
   const entry = admissionEntry(trial, tokenIdOf(secret), key, keyOf(identity), at);
   if (!claims) return [entry];
