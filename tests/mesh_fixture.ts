@@ -5,9 +5,12 @@
  * end in a participle append to the log that they are given, and answer what was appended.
  * @module
  */
+import assert from "node:assert/strict";
 import { toBase64Url } from "../core/bytes.ts";
+import { tokenProofBytes } from "../core/control/envelope.ts";
 import type { IsMember } from "../core/control/roster.ts";
-import { type Identity, identityFromSeed } from "../core/identity/keys.ts";
+import { type ErrorCode, MeshError } from "../core/errors.ts";
+import { type Identity, identityFromSeed, sign } from "../core/identity/keys.ts";
 import { TOKEN_SECRET_BYTES, tokenIdOf } from "../core/identity/token.ts";
 import type { PeerId } from "../core/ids.ts";
 import { SeededRandom } from "../core/random.ts";
@@ -186,6 +189,24 @@ export function joining(
   if (!claims) return [entry];
   trial.append(entry);
   return [entry, claimEntry(trial, secret, identity, at)];
+}
+
+/** What shows that the sender knows a token's secret. */
+export function tokenProof(secret: Uint8Array, challenge: string, identity: Identity) {
+  const bytes = tokenProofBytes(challenge, keyOf(identity));
+  return { bytes, signature: sign(admissionKey(secret), bytes) };
+}
+
+/** Asserts that `run` fails with `code`; returns the error. */
+export function refuses(run: () => unknown, code: ErrorCode): MeshError {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof MeshError, String(error));
+    assert.equal(error.code, code, error.message);
+    return error;
+  }
+  assert.fail(`expected "${code}", but it succeeded`);
 }
 
 /** A coordinator's view of a log; what it would put on the disk goes to `kept`. */

@@ -6,8 +6,16 @@ import { type ErrorCode, ERRORS } from "../../core/errors.ts";
 import { type Identity, sign } from "../../core/identity/keys.ts";
 import { type NodeFacts, signNodeRecord } from "../../core/identity/record.ts";
 import { SeededRandom } from "../../core/random.ts";
-import { EPOCH, identityOf, World } from "../../tests/coordinator_world.ts";
-import { ControlHub, FLUSH_MS, HELLO_WITHIN_MS, MAX_WAITING, SILENCE_MS } from "./control_hub.ts";
+import { World } from "../../tests/coordinator_world.ts";
+import { EPOCH, identityOf } from "../../tests/mesh_fixture.ts";
+import {
+  ControlHub,
+  FLUSH_MS,
+  HELLO_WITHIN_MS,
+  type HubEffect,
+  MAX_WAITING,
+  SILENCE_MS,
+} from "./control_hub.ts";
 import type { Registration } from "./service.ts";
 
 const REMOTE = "198.51.100.7";
@@ -21,10 +29,11 @@ class Rig {
   /** What each connection got since it was last asked. */
   readonly #sent = new Map<number, ServerMessage[]>();
   readonly closed = new Set<number>();
+  readonly told: HubEffect[] = [];
 
   constructor(count = 2, publicIps: string[] = []) {
-    const { registry } = this.world;
-    this.hub = new ControlHub({ registry, random: new SeededRandom(9), publicIps });
+    const { registry, mesh } = this.world;
+    this.hub = new ControlHub({ registry, mesh, random: new SeededRandom(9), publicIps });
     const token = this.world.token();
     for (let n = 0; n < count; n++) {
       this.members.push(this.world.register(identityOf(n), { name: `n${n}` }, token));
@@ -33,12 +42,18 @@ class Rig {
 
   #perform(effects: ReturnType<ControlHub["handle"]>): void {
     for (const effect of effects) {
-      if (effect.type === "close") this.closed.add(effect.connection);
-      else this.#sent.set(effect.connection, [...this.got(effect.connection), effect.message]);
+      if (effect.type === "gone" || effect.type === "alert") this.told.push(effect);
+      else if (effect.type === "close") this.closed.add(effect.connection);
+      else this.#sent.set(effect.connection, [...this.gotAll(effect.connection), effect.message]);
     }
   }
 
+  /** What it got, but for the talk about the mesh's log. */
   got(connection: number): ServerMessage[] {
+    return this.gotAll(connection).filter(({ type }) => type !== "log");
+  }
+
+  gotAll(connection: number): ServerMessage[] {
     const messages = this.#sent.get(connection) ?? [];
     this.#sent.delete(connection);
     return messages;
