@@ -203,7 +203,7 @@ Deno.test("RelaySockets takes no more upgrades of one source than its limit", as
 
 Deno.test("a coordinator relays between its members, until one leaves the mesh", async () => {
   await using server = await TestServer.start();
-  const token = server.token();
+  const token = await server.token();
   const got: string[] = [];
   const why: string[] = [];
   const links: RelayLink[] = [];

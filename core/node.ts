@@ -364,7 +364,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
 }
 
 /** What the log's machine has to know of the coordinator. */
-function toldToLog(effect: ControlEffect): SyncEvent | null {
+export function toldToLog(effect: ControlEffect): SyncEvent | null {
   const source = COORDINATOR;
   switch (effect.type) {
     case "log-open":
