@@ -30,17 +30,25 @@ Deno.test("ControlClient sends what each call means", async () => {
   await client.resolve("a b.tm");
   await client.leave();
   await client.stop();
-  await client.admin({ method: "GET", path: "/api/v1/tokens", body: {} });
+  await client.mesh();
+  await client.meshLog();
+  await client.draft({ type: "admin-remove", user: "0123456789abcdef" });
+  await client.createToken({ expiresInMs: null });
+  await client.revokeToken("AAAAAAAAAAA");
   assert.deepEqual(daemon.seen, [
     { method: "GET", path: "/v1/status", body: null },
     { method: "GET", path: "/v1/resolve?name=a%20b.tm", body: null },
     { method: "POST", path: "/v1/leave", body: {} },
     { method: "POST", path: "/v1/stop", body: {} },
+    { method: "GET", path: "/v1/mesh", body: null },
+    { method: "GET", path: "/v1/mesh/log", body: null },
     {
       method: "POST",
-      path: "/v1/admin",
-      body: { method: "GET", path: "/api/v1/tokens", body: {} },
+      path: "/v1/mesh/draft",
+      body: { body: { type: "admin-remove", user: "0123456789abcdef" } },
     },
+    { method: "POST", path: "/v1/tokens", body: { expiresInMs: null } },
+    { method: "POST", path: "/v1/tokens/revoke", body: { id: "AAAAAAAAAAA" } },
   ]);
 });
 

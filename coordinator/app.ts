@@ -50,10 +50,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   const { service, ca, log, moment, publish } = options;
   const limiter = new RateLimiter(REQUEST_LIMIT);
   const app = new Hono<Env>();
-  const done = <T>({ reply, events }: Answer<T>): T => {
-    publish(events);
-    return reply;
-  };
+  const changing = changeTeller(publish);
 
   app.onError((error, c) => problem(error, c, log));
   app.notFound((c) => {
@@ -80,8 +77,9 @@ export function createApp(options: AppOptions): Hono<Env> {
     return c.json(service.challenge(request, moment()));
   });
   app.post(PATHS.register, async (c) => {
-    const answer = service.register(await envelopeOf(c), moment());
-    const registration = done(answer);
+    const envelope = await envelopeOf(c);
+    const answer = changing(() => service.register(envelope, moment()));
+    const registration = answer.reply;
     const reply: RegisterReply = { ...registration, caCertificate: ca.certificate };
     if (answer.tlsPublicKey !== null) {
       reply.certificate = await ca.issue(registration, answer.tlsPublicKey, moment().wallTime);
@@ -92,7 +90,8 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.delete(`${PATHS.nodes}/:id`, async (c) => {
     const id = PeerId.safeParse(c.req.param("id"));
     if (!id.success) throw new MeshError("peer-unknown", "Cannot find the node: malformed id");
-    const reply = done(service.leave(id.data, await envelopeOf(c), moment()));
+    const envelope = await envelopeOf(c);
+    const { reply } = changing(() => service.leave(id.data, envelope, moment()));
     log("info", "Left", { id: id.data });
     return c.json(reply);
   });
@@ -113,6 +112,23 @@ function addLogRoutes(app: Hono<Env>, { service, log, moment, publish }: AppOpti
     log("info", "Entries were added to the mesh's log", { seq: reply.seq });
     return c.json(reply);
   });
+}
+
+/**
+ * Runs what changes the mesh and tells the hub. A registration that is refused may have been
+ * admitted by then, which nodes have to hear of as well.
+ */
+function changeTeller(publish: AppOptions["publish"]) {
+  return <T extends Answer<unknown>>(change: () => T): T => {
+    let events: readonly ModelEvent[] = [];
+    try {
+      const answer = change();
+      events = answer.events;
+      return answer;
+    } finally {
+      publish(events);
+    }
+  };
 }
 
 /** What needs no signature. */

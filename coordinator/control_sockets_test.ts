@@ -5,17 +5,18 @@ import type { AddressInfo } from "node:net";
 import { WebSocket } from "ws";
 import { PATHS } from "../core/control/envelope.ts";
 import { SeededRandom } from "../core/random.ts";
+import { meshLog, meshOf } from "../tests/mesh_fixture.ts";
 import { ControlSockets } from "./control_sockets.ts";
 import { ControlHub, type HubEffect, type HubEvent } from "./model/control_hub.ts";
 import { Registry } from "./model/registry.ts";
 import { emptyState } from "./model/state.ts";
 
-const MESH_ID = "00112233445566778899aabbccddeeff";
 const BIG = "x".repeat(1 << 20);
 
 function hubOptions() {
-  const registry = new Registry(emptyState(MESH_ID, "172.30.0.0/16"));
-  return { registry, random: new SeededRandom(1) };
+  const log = meshLog();
+  const registry = new Registry(emptyState(log.meshId, "172.30.0.0/16"));
+  return { registry, mesh: meshOf(log), random: new SeededRandom(1) };
 }
 
 /** Answers each message with 4 MiB. */
@@ -37,7 +38,8 @@ async function serving(
 ): Promise<void> {
   const logged: string[] = [];
   const moment = () => ({ now: performance.now(), wallTime: Date.now() });
-  const sockets = new ControlSockets(hub, { moment, log: (_level, what) => logged.push(what) });
+  const log = (_level: string, what: string) => logged.push(what);
+  const sockets = new ControlSockets(hub, { moment, log, gone: () => {} });
   const server = http.createServer();
   server.on("upgrade", sockets.accept.bind(sockets));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

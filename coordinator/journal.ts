@@ -3,17 +3,19 @@
  * commands and entries go.
  * @module
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fromHex, toHex } from "../core/bytes.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
 import { type Identity, identityFromSeed, KEY_BYTES } from "../core/identity/keys.ts";
 import { LogFile } from "../core/platform/log_file.ts";
 import type { Random } from "../core/random.ts";
 import { beginMesh } from "../core/state/bootstrap.ts";
+import { decodeImage } from "../core/state/codec.ts";
 import type { SignedEntry } from "../core/state/entry.ts";
 import type { StateLog } from "../storage/state/state_log.ts";
 import type { Log } from "./log.ts";
 import { apply } from "./model/apply.ts";
+import { dismissStrangers } from "./model/log_desk.ts";
 import { Mesh } from "./model/mesh.ts";
 import { type Journal, Registry } from "./model/registry.ts";
 import { decodeCommand, decodeState, emptyState, encodeState, type State } from "./model/state.ts";
@@ -51,6 +53,7 @@ export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
   const { dataDir, cidr4, random, log } = options;
   const { snapshot, commands } = stateLog.load();
   let state = snapshot === null ? null : decodeState(snapshot);
+  if (state === null) expectNoMesh(`${dataDir}/${LOG_FILE}`);
   const identity = coordinatorKey(dataDir, random, { isNew: state === null });
   const logFile = state === null
     ? beginLog(identity, options)
@@ -60,7 +63,17 @@ export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
   for (const text of commands) state = replay(state, text);
   const keep = (entries: readonly SignedEntry[]) => logFile.append(entries);
   const mesh = new Mesh({ log: logFile.log, identity, keep });
-  return { registry: new Registry(state, journalOf(stateLog, log)), mesh, logFile };
+  const registry = new Registry(state, journalOf(stateLog, log));
+  // The log is written first: a crash may have left someone here whom it has revoked.
+  dismissStrangers(mesh, registry, Math.floor(options.wallTime));
+  return { registry, mesh, logFile };
+}
+
+/** A log that outlived the registry must not be written over by a mesh that begins. */
+function expectNoMesh(path: string): void {
+  if (!existsSync(path) || decodeImage(readFileSync(path)).frames <= 1) return;
+  const why = `${path} holds one already, but the coordinator's state.db is gone`;
+  throw new MeshError("state-invalid", `Cannot begin a mesh: ${why}`, { hint: RESTORE });
 }
 
 /** The key that the coordinator signs with, made for a mesh that begins. */

@@ -3,7 +3,7 @@ import https from "node:https";
 // @ts-types="@types/ws"
 import { WebSocket } from "ws";
 import { TestServer } from "../tests/coordinator_server.ts";
-import { identityOf } from "../tests/coordinator_world.ts";
+import { identityOf } from "../tests/mesh_fixture.ts";
 import { RelayServer } from "../tests/relay_server.ts";
 import { concatBytes, toBase64Url, utf8 } from "../core/bytes.ts";
 import { PATHS, relayBytes } from "../core/control/envelope.ts";
@@ -203,7 +203,7 @@ Deno.test("RelaySockets takes no more upgrades of one source than its limit", as
 
 Deno.test("a coordinator relays between its members, until one leaves the mesh", async () => {
   await using server = await TestServer.start();
-  const token = server.token();
+  const token = await server.token();
   const got: string[] = [];
   const why: string[] = [];
   const links: RelayLink[] = [];

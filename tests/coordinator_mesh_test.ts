@@ -3,10 +3,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { assertMeshed, identityOf, World } from "./coordinator_world.ts";
+import { assertMeshed, World } from "./coordinator_world.ts";
+import { identityOf } from "./mesh_fixture.ts";
 
 function meshOf(count: number, seed: number): World {
-  const world = new World(seed);
+  const world = new World({ seed });
   const token = world.token();
   for (let n = 0; n < count; n++) {
     world.join(identityOf(n), "node", token);

@@ -3,16 +3,27 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { type CallMethod, signRegistration } from "../core/control/envelope.ts";
+import { signRegistration } from "../core/control/envelope.ts";
 import { toBase64Url } from "../core/bytes.ts";
 import { leavingRecord, type Membership, membershipOf } from "../core/daemon/membership.ts";
 import { callCoordinator, type Registration } from "../core/daemon/registration.ts";
 import type { RegisterBody } from "../core/control/messages.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
-import { decodeToken, encodeToken, formatCredential } from "../core/identity/token.ts";
+import { decodeToken, encodeToken } from "../core/identity/token.ts";
 import { refused, TestNode, TestServer } from "./coordinator_server.ts";
-import { identityOf } from "./coordinator_world.ts";
+import {
+  ADMIN,
+  copyOf,
+  drafted,
+  identityOf,
+  joining,
+  keyOf,
+  revoked,
+  secretOf,
+  tokenWithdrawn,
+  userInvited,
+} from "./mesh_fixture.ts";
 
 const [ALICE, BOB, CAROL] = [0, 1, 2].map(identityOf) as [Identity, Identity, Identity];
 
@@ -27,6 +38,24 @@ function serverTest(name: string, run: (server: TestServer) => Promise<void>): v
       await run(server);
     },
   });
+}
+
+/** The same with a mesh that nobody has joined. */
+function newServerTest(name: string, run: (server: TestServer) => Promise<void>): void {
+  Deno.test({
+    name: `coordinator: ${name}`,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      await using server = await TestServer.startNew();
+      await run(server);
+    },
+  });
+}
+
+/** What the admin says now. */
+function said(): { readonly at: number } {
+  return { at: Date.now() };
 }
 
 /** The code in an answer of problem details. */
@@ -68,23 +97,47 @@ serverTest("says that it is well, and which mesh it is", async (server) => {
 serverTest(
   "admits by token, gives the same place to the same identity without one",
   async (server) => {
-    const { reply, caCertificate } = await server.register(ALICE, { token: server.token({}) });
+    const token = await server.token({ maxNodes: 1 });
+    const { reply, caCertificate } = await server.register(ALICE, { token });
     assert.deepEqual(
       [reply.name, reply.addresses[0], reply.isAdmin, reply.isCoordinator],
-      ["node", "172.30.0.1", true, false],
+      ["node", "172.30.0.2", false, false],
     );
     assert.equal(caCertificate?.trim(), server.ca.trim());
     const again = await server.register(ALICE);
     assert.deepEqual(again.reply.addresses, reply.addresses);
-    assert.equal(server.coordinator.nodeCount, 1);
+    const { nodes } = (await server.follow()).state;
+    assert.deepEqual([...nodes.keys()], [ADMIN.peerId, ALICE.peerId]);
+  },
+);
+
+newServerTest(
+  "admits the first node by a token that serves once, also after a restart",
+  async (server) => {
+    const { coordinator } = server;
+    const token = coordinator.firstToken("node")!;
+    assert.notEqual(token, coordinator.firstToken("coordinator"));
+    await server.restart();
+    assert.equal(server.coordinator.firstToken("node"), token);
+    await refused(server.register(ALICE), "token-invalid");
+    const foreign = encodeToken({ ...decodeToken(token), meshId: "0".repeat(32) });
+    await refused(server.register(ALICE, { token: foreign }), "entry-foreign");
+    const { reply } = await server.register(ALICE, { token, userName: "alice" });
+    assert.deepEqual([reply.isAdmin, reply.isCoordinator], [true, false]);
+    await refused(server.register(BOB, { token }), "token-used");
+    assert.equal(server.coordinator.firstToken("node"), null);
+    await server.restart();
+    assert.equal(server.coordinator.firstToken("node"), null);
+    await refused(server.register(BOB, { token }), "token-used");
+    assert.equal((await server.register(ALICE)).reply.isAdmin, true);
   },
 );
 
 serverTest("gives a name that is taken with -2, and refuses a reserved one", async (server) => {
-  const token = server.token();
+  const token = await server.token();
   await server.register(ALICE, { token, name: "web" });
   const { reply } = await server.register(BOB, { token, name: "web" });
-  assert.deepEqual([reply.name, reply.addresses[0]], ["web-2", "172.30.0.2"]);
+  assert.deepEqual([reply.name, reply.addresses[0]], ["web-2", "172.30.0.3"]);
   assert.equal(reply.isAdmin, false);
   await refused(server.register(CAROL, { token, name: "this" }), "name-reserved");
   await refused(server.register(CAROL, { token, aliases: ["web"] }), "name-taken");
@@ -93,66 +146,102 @@ serverTest("gives a name that is taken with -2, and refuses a reserved one", asy
 serverTest(
   "refuses tokens that are wrong, used, expired or revoked, each with its code",
   async (server) => {
-    const once = server.token({});
-    await server.register(ALICE, { token: once, name: "admin-pc" });
-    const good = decodeToken(server.token());
-    const wrong = encodeToken({ ...good, secret: new Uint8Array(16) });
-    const unknown = encodeToken({ ...good, id: new Uint8Array(8) });
-    const brief = server.token({ expiresInMs: 1 });
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    const used = await server.token({ maxNodes: 1 });
+    await server.register(ALICE, { token: used });
+    const revoked = await server.token();
+    await server.state((log) => tokenWithdrawn(log, decodeToken(revoked).secret, said()));
+    const expired = await server.token({ expiresAt: Date.now() - 1 });
     const cases: [string, ErrorCode][] = [
-      [wrong, "token-invalid"],
-      [unknown, "token-invalid"],
-      [once, "token-used"],
-      [brief, "token-expired"],
+      [server.tokenOf(new Uint8Array(16)), "token-invalid"],
+      [used, "token-used"],
+      [expired, "token-expired"],
+      [revoked, "token-revoked"],
     ];
     for (const [token, code] of cases) {
       const error = await refused(server.register(BOB, { token }), code);
       assert.match(error.hint ?? "", /tunnelmesh token create/);
     }
     await refused(server.register(BOB), "token-invalid");
-    assert.equal(server.coordinator.nodeCount, 1);
+    assert.equal((await server.follow()).state.nodes.has(BOB.peerId), false);
   },
 );
 
-serverTest("takes token commands from the admin, and from nobody else", async (server) => {
-  const token = server.token();
-  const memberships = new Map<Identity, Membership>();
-  for (const identity of [ALICE, BOB]) {
-    const registration = await server.register(identity, { token });
-    memberships.set(identity, membershipAt(server, identity, registration));
-  }
-  const call = (who: Identity, method: CallMethod, path: string, body = {}) =>
-    callCoordinator(memberships.get(who)!, who, { method, path, body });
-  const created = await call(ALICE, "POST", "/api/v1/tokens", { note: "for Carol" }) as {
-    token: string;
-    info: { id: string };
-  };
-  await refused(call(BOB, "POST", "/api/v1/tokens"), "forbidden");
-  await refused(call(BOB, "GET", "/api/v1/tokens"), "forbidden");
-  const { tokens } = await call(ALICE, "GET", "/api/v1/tokens") as {
-    tokens: { id: string; note: string; state: string }[];
-  };
-  const listed = tokens.find(({ id }) => id === created.info.id);
-  assert.deepEqual([listed?.note, listed?.state], ["for Carol", "valid"]);
-  await call(ALICE, "DELETE", `/api/v1/tokens/${created.info.id}`);
-  await refused(server.register(CAROL, { token: created.token }), "token-revoked");
-  await refused(call(ALICE, "DELETE", "/api/v1/tokens/AAAAAAAAAAA"), "token-invalid");
+serverTest(
+  "admits machines that join at once by one token, one after the other",
+  async (server) => {
+    const token = await server.token();
+    const identities = Array.from({ length: 4 }, (_, n) => identityOf(n));
+    await Promise.all(identities.map((identity) => server.register(identity, { token })));
+    const { nodes } = (await server.follow()).state;
+    assert.equal(nodes.size, 5);
+  },
+);
+
+serverTest("lets the invited user's own machine have their name", async (server) => {
+  const secret = secretOf(1);
+  await server.state((log) => userInvited(log, secret, "bob", said()));
+  await server.register(BOB, { token: server.tokenOf(secret) });
+  const { users, nodes } = (await server.follow()).state;
+  const bob = users.values().find(({ name }) => name === "bob");
+  assert.equal(bob?.key, keyOf(BOB));
+  assert.equal(nodes.get(BOB.peerId)?.user, bob?.id);
+  await refused(server.register(CAROL, { token: server.tokenOf(secret) }), "token-used");
 });
+
+serverTest("takes entries for what they say, from members only", async (server) => {
+  const token = await server.token();
+  await server.register(ALICE, { token });
+  const log = await server.follow();
+  const body = { type: "user-add", name: "eve", key: keyOf(CAROL) } as const;
+  const good = drafted(log, body, said());
+  await refused(server.append(BOB, [good]), "peer-unknown");
+  const own = drafted(log, body, { ...said(), by: ALICE });
+  await refused(server.append(ALICE, [own]), "entry-forbidden");
+  await server.append(ALICE, [good]);
+  await refused(server.append(ALICE, [good]), "log-rollback");
+  const read = { method: "POST", path: "/api/v1/log/read", body: { from: 0 } } as const;
+  await refused(server.call(BOB, read), "token-invalid");
+});
+
+serverTest(
+  "ends a node's connection when it is revoked, and its peers forget it",
+  async (server) => {
+    const token = await server.token();
+    const first = await server.register(ALICE, { token, name: "a" });
+    const second = await server.register(BOB, { token, name: "b" });
+    const copy = async () => copyOf(await server.follow());
+    await using alice = new TestNode(ALICE, first, await copy());
+    await using bob = new TestNode(BOB, second, await copy());
+    await bob.connected();
+    await alice.until(() => alice.client.view.peers.get(BOB.peerId)?.online === true, "sees it");
+    await server.state((log) => revoked(log, BOB.peerId, said()));
+    await bob.until(() => bob.client.report.state === "refused", "told so");
+    await alice.until(() => !alice.client.view.peers.has(BOB.peerId), "forgets it");
+    await refused(server.register(BOB), "peer-unknown");
+    await refused(server.register(BOB, { token }), "authority-exceeded");
+    // What it held is free, and believed of whoever has it now.
+    const third = await server.register(CAROL, { token, name: "b" });
+    assert.deepEqual(third.reply.addresses[0], second.reply.addresses[0]);
+    await using carol = new TestNode(CAROL, third, await copy());
+    await carol.connected();
+    await alice.until(() => alice.client.view.peers.get(CAROL.peerId)?.record.name === "b", "b");
+  },
+);
 
 serverTest(
   "refuses a signature of another key, and a registration that it saw before",
   async (server) => {
-    const token = formatCredential(decodeToken(server.token()));
-    const body = await bodyFor(server, ALICE, { token });
+    const { secret } = decodeToken(await server.token());
+    const entries = joining(await server.follow(), secret, ALICE, Date.now());
+    const body = await bodyFor(server, ALICE, { entries });
     const post = (envelope: unknown) => server.fetch("POST", "/api/v1/register", envelope);
     assert.equal(problemOf(await post(signRegistration(BOB, body))), "identity-mismatch");
     const good = signRegistration(ALICE, body);
     assert.equal((await post(good)).status, 200);
     assert.equal(problemOf(await post(good)), "challenge-invalid");
-    const other = await bodyFor(server, BOB, { token, challenge: await server.challenge(ALICE) });
+    const other = await bodyFor(server, BOB, { entries, challenge: await server.challenge(ALICE) });
     assert.equal(problemOf(await post(signRegistration(BOB, other))), "challenge-invalid");
-    assert.equal(server.coordinator.nodeCount, 1);
+    assert.equal((await server.follow()).state.nodes.has(BOB.peerId), false);
   },
 );
 
@@ -163,7 +252,8 @@ serverTest("answers bad requests with problem details, and stays well", async (s
     ["POST", "/api/v1/register", { body: "{}", signature: "" }, 400, "protocol-invalid"],
     ["POST", "/api/v1/register", "x".repeat(65_537), 413, "request-too-large"],
     ["DELETE", "/api/v1/nodes/zz", {}, 404, "peer-unknown"],
-    ["GET", "/api/v1/tokens", undefined, 401, "challenge-invalid"],
+    ["POST", "/api/v1/log", { body: "{}", signature: "" }, 400, "protocol-invalid"],
+    ["POST", "/api/v1/log/read", "{}", 400, "protocol-invalid"],
     ["GET", "/nowhere", undefined, 404, "name-unknown"],
     ["GET", "/api/v1/control", undefined, 404, "name-unknown"],
   ];
@@ -192,7 +282,7 @@ serverTest("limits how often one source may ask", async (server) => {
 });
 
 serverTest("tells connected nodes of each other, and of a farewell", async (server) => {
-  const token = server.token();
+  const token = await server.token();
   const first = await server.register(ALICE, { token, name: "a" });
   const second = await server.register(BOB, { token, name: "b" });
   await using alice = new TestNode(ALICE, first);
@@ -219,7 +309,7 @@ serverTest("tells connected nodes of each other, and of a farewell", async (serv
 serverTest(
   "keeps the newer of two connections; the end of the older changes nothing",
   async (server) => {
-    const token = server.token();
+    const token = await server.token();
     const first = await server.register(ALICE, { token, name: "a" });
     const second = await server.register(BOB, { token, name: "b" });
     await using alice = new TestNode(ALICE, first);
@@ -242,7 +332,7 @@ serverTest(
 serverTest(
   "refuses a node whose record is not its own or not what it registered",
   async (server) => {
-    const token = server.token();
+    const token = await server.token();
     const alice = await server.register(ALICE, { token, name: "a" });
     const bob = await server.register(BOB, { token, name: "b" });
     const renamed = { ...bob, reply: { ...bob.reply, name: "a" } };
@@ -260,7 +350,7 @@ serverTest(
 serverTest(
   "has its nodes back within 2 s of a restart, and nobody's address changed",
   async (server) => {
-    const token = server.token();
+    const token = await server.token();
     const identities = Array.from({ length: 8 }, (_, n) => identityOf(n));
     const before: Registration[] = [];
     for (const identity of identities) before.push(await server.register(identity, { token }));
@@ -287,6 +377,6 @@ serverTest(
     }
     await refused(server.register(identityOf(50)), "token-invalid");
     const { reply } = await server.register(identityOf(50), { token });
-    assert.equal(reply.addresses[0], "172.30.0.9", "the token still holds");
+    assert.equal(reply.addresses[0], "172.30.0.10", "the token still holds");
   },
 );

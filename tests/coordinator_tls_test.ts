@@ -16,9 +16,10 @@ import { meshAddress6, meshPrefix6 } from "../core/control/addressing.ts";
 import { fetchPinnedCa, request, tlsOptions } from "../core/daemon/tls_pin.ts";
 import { decodeToken, pinsCa } from "../core/identity/token.ts";
 import { refused, TestNode, TestServer } from "./coordinator_server.ts";
-import { EPOCH, identityOf, MESH_ID } from "./coordinator_world.ts";
+import { EPOCH, identityOf } from "./mesh_fixture.ts";
 
 const DAY_MS = 86_400_000;
+const MESH_ID = "00112233445566778899aabbccddeeff";
 const MESH = { meshId: MESH_ID, cidr4: "172.30.0.0/16", prefix6: meshPrefix6(MESH_ID) };
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const SUBJECT = {
@@ -235,7 +236,10 @@ tlsTest("a key that is not P-256 gets no certificate", async (dir) => {
 
 tlsTest("a node gets a certificate for its own key and names when it registers", async () => {
   await using server = await TestServer.start();
-  const { reply } = await server.register(identityOf(0), { token: server.token(), name: "web" });
+  const { reply } = await server.register(identityOf(0), {
+    token: await server.token(),
+    name: "web",
+  });
   const leaf = new X509Certificate(reply.certificate!);
   const keyFile = `${server.dir}/${identityOf(0).peerId}/tls/key.pem`;
   assert.match(leaf.subjectAltName!, /DNS:web\.tunnelmesh, DNS:web\.mesh, DNS:web\.tm/);
@@ -252,8 +256,8 @@ tlsTest(
     const [certFile, keyFile] = [`${dir}/given.crt`, `${dir}/given.key`];
     await Deno.writeTextFile(certFile, certificate);
     await Deno.writeTextFile(keyFile, key);
-    await using server = await TestServer.start({ certificate: { certFile, keyFile } });
-    const token = server.token();
+    await using server = await TestServer.startNew({ certificate: { certFile, keyFile } });
+    const token = server.coordinator.firstToken("node")!;
     assert.equal(pinsCa(decodeToken(token)), false);
     const answer = await get(`${server.url}/health`, outside.certificate);
     assert.equal(answer.status, 200);

@@ -8,27 +8,31 @@ import { PATHS, signRegistration } from "../core/control/envelope.ts";
 import { ControlClient, type ControlEffect } from "../core/control/client.ts";
 import type { RegisterBody } from "../core/control/messages.ts";
 import { RecordVerifier } from "../core/control/roster.ts";
-import { type Identity, identityFromSeed } from "../core/identity/keys.ts";
+import type { Identity } from "../core/identity/keys.ts";
 import { signNodeRecord } from "../core/identity/record.ts";
-import { decodeToken, formatCredential } from "../core/identity/token.ts";
-import { toBase64Url } from "../core/bytes.ts";
 import type { Millis } from "../core/machine.ts";
 import { SeededRandom } from "../core/random.ts";
+import type { SignedEntry } from "../core/state/entry.ts";
+import type { MeshLog } from "../core/state/log.ts";
 import { ControlHub, type HubEffect } from "../coordinator/model/control_hub.ts";
+import type { Mesh } from "../coordinator/model/mesh.ts";
 import { Registry } from "../coordinator/model/registry.ts";
 import { type Registration, Service } from "../coordinator/model/service.ts";
-import { emptyState, type State } from "../coordinator/model/state.ts";
+import { emptyState } from "../coordinator/model/state.ts";
+import {
+  EPOCH,
+  joining,
+  keyOf,
+  membership,
+  meshLog,
+  meshOf,
+  secretOf,
+  type TokenLimits,
+  tokenMade,
+} from "./mesh_fixture.ts";
 
-/** Wall time at virtual time 0. */
-export const EPOCH = 1_700_000_000_000;
-export const MESH_ID = "00112233445566778899aabbccddeeff";
 const LATENCY_MS = 5;
 const REFUSED_MS = 1;
-
-/** The identity of number `n`, the same in every run. */
-export function identityOf(n: number): Identity {
-  return identityFromSeed(new SeededRandom(n + 1).bytes(32));
-}
 
 /** One node's control client and what it reported. */
 export class WorldNode {
@@ -58,7 +62,18 @@ interface Wire {
   readonly life: number;
 }
 
-/** The world. The coordinator can be killed and started again over the same state. */
+/** How a world begins. */
+export interface WorldOptions {
+  readonly seed?: number;
+  readonly cidr4?: string;
+  /** The coordinator's log; one with an admin and nobody else when absent. */
+  readonly log?: MeshLog;
+}
+
+/**
+ * The world. The coordinator can be killed and started again over the same state. Its nodes read the
+ * mesh's log where the coordinator has it, so that no test pays for a copy in each.
+ */
 export class World {
   now: Millis = 0;
   readonly nodes: WorldNode[] = [];
@@ -66,6 +81,10 @@ export class World {
   readonly random: SeededRandom;
   /** Text messages that the coordinator sent, by type. */
   readonly sent = new Map<string, number>();
+  readonly log: MeshLog;
+  /** Entries of the log that the coordinator has put on the disk. */
+  readonly kept: SignedEntry[] = [];
+  readonly mesh: Mesh;
   registry: Registry;
   service: Service;
   hub: ControlHub;
@@ -75,10 +94,13 @@ export class World {
   #wires: Wire[] = [];
   #queue: { readonly at: Millis; readonly order: number; readonly run: () => void }[] = [];
   #order = 0;
+  #tokens = 0;
 
-  constructor(seed = 1, cidr4 = "172.30.0.0/16", state: State = emptyState(MESH_ID, cidr4)) {
+  constructor({ seed = 1, cidr4 = "172.30.0.0/16", log = meshLog() }: WorldOptions = {}) {
     this.random = new SeededRandom(seed);
-    this.registry = new Registry(state);
+    this.log = log;
+    this.mesh = meshOf(log, this.kept);
+    this.registry = new Registry(emptyState(log.meshId, cidr4));
     [this.service, this.hub] = this.#boot();
   }
 
@@ -91,11 +113,10 @@ export class World {
   }
 
   #boot(): [Service, ControlHub] {
-    const { registry, random, verifier } = this;
-    const caPin = new Uint8Array(32).fill(7);
+    const { registry, mesh, random, verifier } = this;
     return [
-      new Service({ registry, random, version: "test", caPin }),
-      new ControlHub({ registry, random, verifier }),
+      new Service({ registry, mesh, random, version: "test" }),
+      new ControlHub({ registry, mesh, random, verifier }),
     ];
   }
 
@@ -117,13 +138,20 @@ export class World {
     this.isListening = true;
   }
 
-  token(options: Parameters<Service["createToken"]>[0] = { reusable: true }): string {
-    return this.service.createToken(options, null, this.moment).reply.token;
+  /** The secret of a new join token. */
+  token(limits: TokenLimits = {}): Uint8Array {
+    const secret = secretOf(this.#tokens++);
+    tokenMade(this.log, secret, limits, { at: this.wallTime });
+    return secret;
   }
 
   /** Registers as a node would over HTTP. */
-  register(identity: Identity, fields: Partial<RegisterBody> = {}, token?: string): Registration {
-    const text = toBase64Url(identity.publicKey);
+  register(
+    identity: Identity,
+    fields: Partial<RegisterBody> = {},
+    secret?: Uint8Array,
+  ): Registration {
+    const text = keyOf(identity);
     const { challenge } = this.service.challenge({ identity: text }, this.moment);
     const body: RegisterBody = {
       challenge,
@@ -132,7 +160,7 @@ export class World {
       aliases: [],
       version: "test",
       time: this.wallTime,
-      ...(token === undefined ? {} : { token: formatCredential(decodeToken(token)) }),
+      ...(secret ? { entries: joining(this.log, secret, identity, this.wallTime) } : {}),
       ...fields,
     };
     const { reply, events } = this.service.register(
@@ -144,8 +172,8 @@ export class World {
   }
 
   /** Adds a registered node that keeps a control connection. */
-  join(identity: Identity, name: string, token?: string): WorldNode {
-    const registration = this.register(identity, { name }, token);
+  join(identity: Identity, name: string, secret?: Uint8Array): WorldNode {
+    const registration = this.register(identity, { name }, secret);
     const { meshId, cidr4, prefix6, addresses, aliases, recordSeq } = registration;
     const record = signNodeRecord(identity, {
       name: registration.name,
@@ -158,6 +186,7 @@ export class World {
       identity,
       urls: [`wss://coordinator:8443${PATHS.control}`],
       facts: { meshId, cidr4, prefix6 },
+      isMember: membership(this.log, () => this.wallTime),
       record,
       endpoints: [`192.0.2.${1 + this.nodes.length % 250}:51820`],
       udpPort: 51820,
@@ -220,6 +249,7 @@ export class World {
   perform(effects: readonly HubEffect[]): void {
     const texts = new Map<unknown, string>();
     for (const effect of effects) {
+      if (effect.type === "gone" || effect.type === "alert") continue;
       const wire = this.#wires.find((wire) => wire.serverSide === effect.connection);
       if (!wire) continue;
       if (effect.type === "close") {

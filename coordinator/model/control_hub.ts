@@ -13,7 +13,8 @@
  * otherwise, so that 200 nodes that reconnect together do not cost 200 x 200 messages.
  *
  * Presence (who is online, endpoints) lives here and dies with the process; nodes announce
- * themselves again within seconds. Registrations and records go through the {@link Registry}.
+ * themselves again within seconds. Registrations and records go through the {@link Registry}, talk
+ * about the mesh's log through the {@link LogDesk}.
  * @module
  */
 import { fromBase64Url, toBase64Url } from "../../core/bytes.ts";
@@ -34,9 +35,10 @@ import type { SignedRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
 import { type Endpoint, type Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
-import { LogSync, type SyncEvent } from "../../core/state/sync.ts";
+import type { SyncEvent } from "../../core/state/sync.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { RateLimiter } from "./rate_limiter.ts";
+import { LogDesk } from "./log_desk.ts";
 import { type ConnectionId, endpointsOf, type Presence } from "./presence.ts";
 import type { ControlHubOptions, HubEffect, HubEvent } from "./hub_types.ts";
 import { type Node, SEEN_STEP_MS } from "./state.ts";
@@ -70,15 +72,13 @@ interface Connection {
 export class ControlHub implements Machine<HubEvent, HubEffect> {
   readonly #options: ControlHubOptions;
   readonly #verifier: RecordVerifier;
-  readonly #sync: LogSync;
+  readonly #desk: LogDesk;
   readonly #connections = new Map<ConnectionId, Connection>();
   readonly #presence = new Map<PeerId, Presence>();
   readonly #messages = new RateLimiter(MESSAGE_LIMIT);
   readonly #calls = new RateLimiter(CALL_LIMIT);
   readonly #dirty = new Set<PeerId>();
   #coordinators: string;
-  /** How far the mesh's log was followed. */
-  #followed: number;
   #version = 1;
   #flushAt: Millis = NEVER;
   #flushedAt: Millis = -NEVER;
@@ -91,16 +91,11 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     this.#options = options;
     this.#verifier = options.verifier ?? new RecordVerifier();
     this.#coordinators = this.#coordinatorIds().join();
-    const { mesh } = options;
-    this.#sync = new LogSync({
-      log: mesh.log,
-      sign: mesh.headSigner(() => this.#wallTime),
-    });
-    this.#followed = mesh.log.head.seq;
+    this.#desk = new LogDesk(options.mesh, options.registry);
   }
 
   get deadline(): Millis {
-    return Math.min(this.#flushAt, this.#expiryAt, this.#sync.deadline);
+    return Math.min(this.#flushAt, this.#expiryAt, this.#desk.deadline);
   }
 
   /** The peers that are online, and connections that have not said who they are. */
@@ -129,7 +124,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
         break;
       case "changed":
         this.#follow(event.events, now);
-        if (this.#options.mesh.log.head.seq > this.#followed) this.#log({ type: "appended" }, now);
+        if (this.#desk.isBehind) this.#log({ type: "appended" }, now);
         break;
       case "tick":
         this.#log({ type: "tick" }, now);
@@ -200,35 +195,12 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     }
   }
 
-  /** Talks about the mesh's log, and acts on what was added to it. */
+  /** Talks about the mesh's log, and takes leave of those who are no members any more. */
   #log(event: SyncEvent, now: Millis): void {
-    for (const effect of this.#sync.handle(event, now)) {
-      switch (effect.type) {
-        case "send":
-          this.#send(Number(effect.to), { type: "log", text: JSON.stringify(effect.message) });
-          break;
-        case "grown":
-          this.#options.mesh.keep(effect.entries.map(({ signed }) => signed));
-          break;
-        case "alert":
-          this.#effects.push({ type: "alert", alert: effect.alert });
-          break;
-      }
-    }
-    this.#review(now);
-  }
-
-  /** The mesh's log has grown: takes leave of those who are no members any more. */
-  #review(now: Millis): void {
-    const { mesh, registry } = this.#options;
-    const { seq } = mesh.log.head;
-    if (seq === this.#followed) return;
-    this.#followed = seq;
-    for (const id of [...this.#state.nodes.keys()]) {
-      if (mesh.isMember(id)) continue;
-      this.#follow(registry.execute({ type: "remove", at: this.#wallTime, id }), now);
-    }
-    if (this.#coordinatorIds().join() === this.#coordinators) return;
+    const { effects, left, hasGrown } = this.#desk.handle(event, { now, wallTime: this.#wallTime });
+    this.#effects.push(...effects);
+    this.#follow(left, now);
+    if (!hasGrown || this.#coordinatorIds().join() === this.#coordinators) return;
     if (this.#flushAt === NEVER) this.#flushAt = Math.max(now, this.#flushedAt + FLUSH_MS);
   }
 

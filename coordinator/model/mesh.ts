@@ -38,15 +38,28 @@ export interface MeshOptions {
   readonly log: MeshLog;
   /** The coordinator's own key. */
   readonly identity: Identity;
-  /** Puts entries on the disk; they are there when it returns. */
+  /** Puts entries on the disk, which follow those it was given before; they are there when it returns. */
   readonly keep: (entries: readonly SignedEntry[]) => void;
+}
+
+/** Which join token invited the reader, and its key's signature. */
+export interface TokenProof {
+  readonly id: string;
+  readonly signature: string;
+}
+
+/** Who wants to read the log. */
+export interface LogReader {
+  readonly id: PeerId;
+  readonly from: number;
+  readonly token?: TokenProof | undefined;
 }
 
 /** See the module's doc. */
 export class Mesh {
   readonly log: MeshLog;
   readonly #identity: Identity;
-  /** Puts entries that the log has taken on the disk. */
+  /** Puts entries on the disk, once each. */
   readonly keep: MeshOptions["keep"];
   #head: { readonly hash: string; readonly at: number; readonly signed: SignedRecord } | null =
     null;
@@ -63,7 +76,7 @@ export class Mesh {
 
   /** base64url of the key that signs heads. */
   get key(): string {
-    return toBase64Url(this.#identity.publicKey);
+    return keyText(this.#identity);
   }
 
   /** Whether nobody has joined yet, so that the first node's user becomes the admin. */
@@ -114,37 +127,35 @@ export class Mesh {
   }
 
   /**
-   * Entries from `from` on, for a member or for who knows a join token's secret.
+   * Entries from `from` on, for a member or for whom a join token still invites.
    * @throws {MeshError} "peer-unknown", "token-*"
    */
-  read(
-    reader: {
-      readonly id: PeerId;
-      readonly from: number;
-      readonly token?: { readonly id: string; readonly signature: string } | undefined;
-    },
-    proof: Uint8Array,
-  ): LogReadReply {
-    if (!this.isMember(reader.id)) {
-      if (!reader.token) throw this.#stranger(reader.id);
-      const key = this.#tokenKey(reader.token.id);
-      if (!verify(key, proof, fromBase64Url(reader.token.signature))) throw unknownToken();
+  read(reader: LogReader, proof: Uint8Array, wallTime: number): LogReadReply {
+    const { id, from, token } = reader;
+    if (!this.isMember(id)) {
+      if (!token) throw this.#stranger(id);
+      this.#expectInvited(token, proof, wallTime);
     }
-    const entries = this.log.since(reader.from, MAX_LOG_ENTRIES).map(({ signed }) => signed);
+    const entries = this.log.since(from, MAX_LOG_ENTRIES).map(({ signed }) => signed);
     return { entries, head: this.log.head.seq };
   }
 
   /**
-   * Takes entries that follow, all or those before the first that is refused.
-   * @throws {MeshError} why the log refuses one; "log-fork" when another one came first.
+   * Takes entries that follow: all of them, or none where one is refused. Nothing is believed
+   * before it is on the disk.
+   * @throws {MeshError} why the log refuses one; "log-fork" when another one came first; "token-*"
+   *   for an admission by a token that is good no more, whatever date it has.
    */
-  append(entries: readonly unknown[]): void {
-    const taken: SignedEntry[] = [];
-    try {
-      for (const each of entries) taken.push(this.log.append(each).signed);
-    } finally {
-      if (taken.length > 0) this.keep(taken);
-    }
+  append(entries: readonly unknown[], wallTime: number): void {
+    const trial = this.log.branch();
+    this.#take(entries.map((each) => {
+      const { entry: { body }, signer } = verifyEntry(each);
+      // When it was signed is its signer's word; when it came is this machine's.
+      if (body.type === "node-admit" && body.authority !== null) {
+        expectAdmitting(trial.state, body.authority, signer, wallTime);
+      }
+      return trial.append(each).signed;
+    }));
   }
 
   /**
@@ -154,15 +165,13 @@ export class Mesh {
   admit(id: PeerId, entries: readonly unknown[], wallTime: number): void {
     const [first, second] = entries;
     if (first === undefined) throw this.#stranger(id);
-    const { entry: { body }, signer } = verifyEntry(first);
+    const { body } = verifyEntry(first).entry;
     const isOwn = body.type === "node-admit" && peerIdOf(fromBase64Url(body.identity)) === id;
     const isKnown = second === undefined || verifyEntry(second).entry.body.type === "key-rotate";
     if (!isOwn || !isKnown) {
       throw new MeshError("token-invalid", "Cannot join: the entries are not its admission");
     }
-    // When it was signed is its signer's word; when it came is this machine's.
-    if (body.authority !== null) expectAdmitting(this.state, body.authority, signer, wallTime);
-    this.append(entries);
+    this.append(entries, wallTime);
   }
 
   /**
@@ -178,26 +187,40 @@ export class Mesh {
       verify(admissionKey(this.firstSecret(each)).publicKey, proof.bytes, proof.signature)
     );
     if (!kind) throw unknownToken();
-    if (!this.isNew) {
-      throw new MeshError("token-used", "Cannot join: the mesh has its first node", { hint: ASK });
-    }
+    this.#expectNew();
     const wanted = UserName.safeParse(first.user).success ? first.user : first.name;
     const name = wanted === BOOTSTRAP_USER ? "admin" : wanted;
-    const entries = bootstrapEntries(this.log, this.#identity, {
+    const entries = bootstrapEntries(this.log.branch(), this.#identity, {
       name,
       key: first.identity,
       tags: sortedSet(kind === "coordinator" ? [COORDINATOR_TAG] : []),
       expiresAfterMs: DEFAULT_EXPIRES_AFTER_MS,
     }, Math.floor(wallTime));
-    this.keep(entries);
+    this.#take(entries);
   }
 
-  #tokenKey(id: string): Uint8Array {
+  #take(entries: readonly SignedEntry[]): void {
+    this.keep(entries);
+    for (const each of entries) this.log.append(each);
+  }
+
+  /** A token that is good for nothing any more shows its holder nothing either. */
+  #expectInvited(token: TokenProof, proof: Uint8Array, wallTime: number): void {
+    const { id } = token;
     const first = FIRST_TOKENS.find((kind) => tokenIdOf(this.firstSecret(kind)) === id);
-    if (first) return admissionKey(this.firstSecret(first)).publicKey;
-    const authority = this.state.authorities.get(id);
-    if (!authority) throw unknownToken();
-    return fromBase64Url(authority.key);
+    const key = first
+      ? keyText(admissionKey(this.firstSecret(first)))
+      : this.state.authorities.get(id)?.key;
+    const isProven = key !== undefined &&
+      verify(fromBase64Url(key), proof, fromBase64Url(token.signature));
+    if (!isProven) throw unknownToken();
+    if (first) this.#expectNew();
+    else expectAdmitting(this.state, id, key, wallTime);
+  }
+
+  #expectNew(): void {
+    if (this.isNew) return;
+    throw new MeshError("token-used", "Cannot join: the mesh has its first node", { hint: ASK });
   }
 
   #stranger(id: PeerId): MeshError {
@@ -213,6 +236,10 @@ export class Mesh {
 }
 
 const FIRST_TOKENS: readonly FirstToken[] = ["coordinator", "node"];
+
+function keyText({ publicKey }: Identity): string {
+  return toBase64Url(publicKey);
+}
 
 function unknownToken(): MeshError {
   return new MeshError("token-invalid", "Cannot join: the mesh does not know this token", {

@@ -148,7 +148,8 @@ export class Service {
     this.#authenticateCall("POST", PATHS.logRead, envelope, body, moment);
     const { identity, challenge, from, token } = body;
     const proof = tokenProofBytes(challenge, identity);
-    return this.#options.mesh.read({ id: idOf(identity), from, token }, proof);
+    const reader = { id: idOf(identity), from, token };
+    return this.#options.mesh.read(reader, proof, moment.wallTime);
   }
 
   /**
@@ -162,7 +163,7 @@ export class Service {
     this.#authenticateCall("POST", PATHS.log, envelope, body, moment);
     const { mesh } = this.#options;
     memberOf(this.state, idOf(body.identity));
-    mesh.append(body.entries);
+    mesh.append(body.entries, moment.wallTime);
     return mesh.log.head;
   }
 

@@ -17,7 +17,12 @@ import {
 } from "./client.ts";
 import { ATTEMPT_SPACING_MS, ATTEMPT_TIMEOUT_MS, MAX_DELAY_MS } from "./dialer.ts";
 import { controlBytes } from "./envelope.ts";
-import type { Netmap, PeerEntry, ServerMessage } from "./messages.ts";
+import {
+  MAX_NODE_LOG_LENGTH,
+  type Netmap,
+  type PeerEntry,
+  type ServerMessage,
+} from "./messages.ts";
 
 const MESH_ID = "00112233445566778899aabbccddeeff";
 const FACTS = { meshId: MESH_ID, cidr4: "172.30.0.0/16", prefix6: meshPrefix6(MESH_ID) };
@@ -55,6 +60,7 @@ class Rig {
       identity: ME,
       urls: ["wss://a/api/v1/control"],
       facts: FACTS,
+      isMember: () => true,
       record: recordOf(),
       bootId: "boot",
       version: "test",
@@ -136,7 +142,7 @@ Deno.test("ControlClient pings every 15 s and gives a silent connection up after
   assert.deepEqual(rig.types(), ["send"]);
   rig.wait();
   assert.equal(rig.now - start, PING_INTERVAL_MS + PONG_TIMEOUT_MS);
-  assert.deepEqual(rig.types(), ["close", "state"]);
+  assert.deepEqual(rig.types(), ["close", "log-closed", "state"]);
   assert.match(rig.client.report.lastError!, /silent/);
 });
 
@@ -303,4 +309,42 @@ Deno.test("ControlClient starts from what the disk kept, offline, and reports fo
   assert.deepEqual(refused, ["name-taken"]);
   assert.equal(rig.client.view.peers.has(forger.peerId), false);
   assert.deepEqual(rig.client.view.peers.get(PEER.peerId)?.endpoints, ["192.0.2.2:51820"]);
+});
+
+Deno.test("ControlClient opens, carries and closes the talk about the mesh's log", () => {
+  const rig = new Rig();
+  rig.open();
+  rig.give({ type: "send-log", text: "early" });
+  assert.deepEqual(rig.types(), [], "nobody is there yet");
+  const logKey = recordOf().signer;
+  rig.say({ type: "netmap", netmap: { ...netmapOf([]), logKey } });
+  const opened = rig.effects.find(({ type }) => type === "log-open");
+  assert.deepEqual(opened, { type: "log-open", key: logKey });
+  assert.deepEqual(rig.say({ type: "log", text: "x" }), [{ type: "log-message", text: "x" }]);
+  rig.give({ type: "send-log", text: "y" });
+  assert.deepEqual(rig.effects, [
+    { type: "send", connection: rig.connection, message: { type: "log", text: "y" } },
+  ]);
+  rig.give({ type: "send-log", text: "z".repeat(MAX_NODE_LOG_LENGTH + 1) });
+  assert.deepEqual(rig.types(), [], "a message that would end the connection is not sent");
+  rig.give({ type: "closed", connection: rig.connection, reason: "reset" });
+  assert.ok(rig.types().includes("log-closed"));
+});
+
+Deno.test("ControlClient waits with a stranger until the log admits it, and lets a member go", () => {
+  const members = new Set([ME.peerId]);
+  const rig = new Rig({ isMember: (id) => members.has(id) });
+  rig.open();
+  rig.say({ type: "netmap", netmap: netmapOf([entryOf()]) });
+  const refused = rig.effects.flatMap((e) => e.type === "record-refused" ? [e.refusal] : []);
+  assert.deepEqual(refused.map(({ reason, id }) => [reason, id]), [["not-member", PEER.peerId]]);
+  assert.deepEqual(rig.say({ type: "call", peer: PEER.peerId, endpoints: [] }), []);
+  members.add(PEER.peerId);
+  const [changed] = rig.give({ type: "review" });
+  assert.ok(changed?.type === "netmap-changed");
+  assert.deepEqual(changed.changes.upserted.map(({ id }) => id), [PEER.peerId]);
+  members.delete(PEER.peerId);
+  const [gone] = rig.give({ type: "review" });
+  assert.ok(gone?.type === "netmap-changed");
+  assert.deepEqual(gone.changes.removed, [PEER.peerId]);
 });

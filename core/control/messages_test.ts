@@ -13,7 +13,6 @@ import {
   parseServerMessage,
   PrefixText,
   type ServerMessage,
-  TokenOptions,
 } from "./messages.ts";
 
 const MESH_ID = "00112233445566778899aabbccddeeff";
@@ -44,6 +43,7 @@ const SERVER_MESSAGES: ServerMessage[] = [
   { type: "pong", id: 1, time: 1.5 },
   { type: "refused", code: "peer-unknown", message: "Cannot find node" },
   { type: "call", peer: ID, endpoints: ["[2001:db8::1]:51820"] },
+  { type: "log", text: '{"type":"want","from":0}' },
 ];
 const NODE_MESSAGES: NodeMessage[] = [
   {
@@ -165,11 +165,6 @@ Deno.test("texts are taken in their canonical form only", () => {
   for (const [schema, text, isValid] of TEXTS) {
     assert.equal(schema.safeParse(text).success, isValid, text);
   }
-});
-
-Deno.test("TokenOptions makes a single-use token that lives on unless told otherwise", () => {
-  assert.deepEqual(TokenOptions.parse({}), { reusable: false, coordinator: false, note: "" });
-  assert.equal(TokenOptions.safeParse({ expiresInMs: 0 }).success, false);
 });
 
 Deno.test("every error code fits a problem's type and a refusal", () => {

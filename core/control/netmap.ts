@@ -172,6 +172,8 @@ export class NetmapView {
       this.#peers.delete(id);
       this.#roster.release(id);
     }
+    // A coordinator's word may have taken them out of the view before the log said so.
+    this.#roster.releaseStrangers();
     const entries = [...this.#strangers.values()];
     this.#strangers.clear();
     const changes = this.#upsert(entries);

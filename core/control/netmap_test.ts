@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
 import { type Identity, identityFromSeed } from "../identity/keys.ts";
 import { type NodeFacts, signNodeRecord } from "../identity/record.ts";
+import type { PeerId } from "../ids.ts";
 import { meshAddress6, meshPrefix6 } from "./addressing.ts";
 import { Netmap, type PeerEntry } from "./messages.ts";
 import { NetmapView } from "./netmap.ts";
@@ -31,7 +32,7 @@ function entry(
 }
 
 function viewOf(...peers: PeerEntry[]): NetmapView {
-  const view = new NetmapView(FACTS, new Roster(FACTS));
+  const view = new NetmapView(FACTS, new Roster({ ...FACTS, isMember: () => true }));
   view.replace({ version: 1, ...FACTS, coordinators: [], peers });
   return view;
 }
@@ -113,7 +114,10 @@ Deno.test("NetmapView keeps the record it has when an older one comes, but takes
 Deno.test("NetmapView.snapshot gives the same view again", () => {
   const view = viewOf(entry(A, 1), entry(B, 2));
   const snapshot = Netmap.parse(JSON.parse(JSON.stringify(view.snapshot)));
-  const again = new NetmapView(FACTS, new Roster({ ...FACTS, pins: view.pins }));
+  const again = new NetmapView(
+    FACTS,
+    new Roster({ ...FACTS, isMember: () => true, pins: view.pins }),
+  );
   again.replace(snapshot);
   assert.deepEqual(again.peers, view.peers);
 });
@@ -129,4 +133,52 @@ Deno.test("NetmapView refuses a delta after a gap and a netmap of another mesh",
   );
   const other = { version: 1, ...FACTS, cidr4: "10.0.0.0/8", coordinators: [], peers };
   refuses(() => view.replace(other), "identity-mismatch");
+});
+
+/** A view and those whom its mesh has as members. */
+function viewWith(members: Set<PeerId>, ...peers: PeerEntry[]): NetmapView {
+  const isMember = (id: PeerId) => members.has(id);
+  const view = new NetmapView(FACTS, new Roster({ ...FACTS, isMember }));
+  view.replace({ version: 1, ...FACTS, coordinators: [], peers });
+  return view;
+}
+
+Deno.test("NetmapView.review() admits whom it was told of before the log was there", () => {
+  const members = new Set([A.peerId]);
+  const view = viewWith(members, entry(A, 1), entry(B, 2), entry(C, 3));
+  assert.deepEqual(names(view), ["n1"]);
+  members.add(C.peerId);
+  const { upserted, refused } = view.review();
+  assert.deepEqual(upserted.map(({ id }) => id), [C.peerId]);
+  assert.deepEqual(refused, [], "who waits still was told of once");
+  members.add(B.peerId);
+  view.apply({ type: "delta", version: 2, upsert: [], remove: [B.peerId] });
+  assert.deepEqual(view.review().upserted, [], "it has left meanwhile");
+});
+
+Deno.test("NetmapView.review() frees name and address of one who was revoked, told before or not", () => {
+  for (const isToldBefore of [false, true]) {
+    const members = new Set([A.peerId, B.peerId, C.peerId]);
+    const view = viewWith(members, entry(A, 1), entry(B, 2));
+    const remove = isToldBefore ? [B.peerId] : [];
+    view.apply({ type: "delta", version: 2, upsert: [], remove });
+    members.delete(B.peerId);
+    assert.deepEqual(view.review().removed, isToldBefore ? [] : [B.peerId]);
+    const upsert = [entry(C, 2)];
+    const { refused } = view.apply({ type: "delta", version: 3, upsert, remove: [] });
+    assert.deepEqual(refused, []);
+    assert.deepEqual(names(view), ["n1", "n2"]);
+  }
+});
+
+Deno.test("NetmapView takes a member that was let in again with the record that it had", () => {
+  const members = new Set([A.peerId, B.peerId]);
+  const view = viewWith(members, entry(A, 1), entry(B, 2));
+  members.delete(B.peerId);
+  view.review();
+  members.add(B.peerId);
+  const upsert = [entry(B, 2)];
+  const changes = view.apply({ type: "delta", version: 2, upsert, remove: [] });
+  assert.deepEqual(changes.refused, []);
+  assert.deepEqual(changes.upserted.map(({ id }) => id), [B.peerId]);
 });

@@ -131,6 +131,7 @@ export class Roster {
     this.#cidr4 = cidr4;
     this.#verifier = options.verifier ?? new RecordVerifier();
     for (const pin of options.pins ?? []) this.#hold(pin);
+    this.releaseStrangers();
   }
 
   /** What to keep on disk. */
@@ -161,7 +162,7 @@ export class Roster {
     }
     const isHeld = held?.digest === pin.digest && held.seq === pin.seq && held.left === pin.left;
     if (isHeld) return { ok: true, record };
-    const refusal = this.#objection(record, held);
+    const refusal = this.#objection(record, pin.digest, held);
     if (refusal) return { ok: false, refusal };
     if (!held && !this.#makeRoom()) return refuse("table-full", record.id, `${MAX_PINS} are known`);
     this.#release(record.id);
@@ -179,12 +180,17 @@ export class Roster {
     this.#revision++;
   }
 
+  /** {@link release} for all whom the log has no more, whenever they were seen last. */
+  releaseStrangers(): void {
+    for (const id of [...this.#pins.keys()]) if (!this.isMember(id, Infinity)) this.release(id);
+  }
+
   /** Whether the identity is a member, as far as is known. */
   isMember(id: PeerId, lastSeen: number): boolean {
     return this.#options.isMember(id, lastSeen);
   }
 
-  #objection(record: NodeRecord, held: Pin | undefined): Refusal | null {
+  #objection(record: NodeRecord, digest: string, held: Pin | undefined): Refusal | null {
     const { id } = record;
     const because = (reason: RefusalReason, detail: string) => ({ reason, id, detail });
     if (record.meshId !== this.#options.meshId) {
@@ -193,7 +199,8 @@ export class Roster {
     if (held && record.seq < held.seq) {
       return because("rollback", `sequence ${record.seq} is older than ${held.seq}`);
     }
-    if (held && record.seq === held.seq) {
+    // The same record again is good: whoever the log had let go may have been let in again.
+    if (held && record.seq === held.seq && digest !== held.digest) {
       return because("equivocation", `two records have sequence ${record.seq}`);
     }
     const [ip4, ip6, ...more] = record.addresses;

@@ -11,6 +11,8 @@ import { RecordVerifier, type RefusalReason, Roster } from "./roster.ts";
 
 const MESH_ID = "00112233445566778899aabbccddeeff";
 const FACTS = { meshId: MESH_ID, cidr4: "172.30.0.0/16", prefix6: meshPrefix6(MESH_ID) };
+/** A mesh in which everybody is a member. */
+const OPEN = { ...FACTS, isMember: () => true };
 const [ALICE, BOB, CAROL] = [1, 2, 3].map((n) => identityFromSeed(new Uint8Array(32).fill(n))) as [
   Identity,
   Identity,
@@ -31,9 +33,9 @@ function recordOf(identity: Identity, facts: Partial<NodeFacts> & { host?: numbe
 
 type Step = [record: SignedRecord, expected: "ok" | RefusalReason];
 
-function play(steps: readonly Step[], roster = new Roster(FACTS)): Roster {
+function play(steps: readonly Step[], roster = new Roster(OPEN)): Roster {
   steps.forEach(([record, expected], i) => {
-    const verdict = roster.accept(record);
+    const verdict = roster.accept(record, 0);
     assert.equal(verdict.ok ? "ok" : verdict.refusal.reason, expected, `step ${i}`);
   });
   return roster;
@@ -127,7 +129,30 @@ Deno.test("Roster remembers by its pins across restarts", () => {
     [recordOf(ALICE, { seq: 7 }), "equivocation"],
     [recordOf(CAROL, { host: 3, name: "www" }), "name-taken"],
     [recordOf(CAROL, { host: 2, name: "b" }), "ok"],
-  ], new Roster({ ...FACTS, pins }));
+  ], new Roster({ ...OPEN, pins }));
+});
+
+Deno.test("Roster refuses who is no member, and forgets what one held who is none any more", () => {
+  const members = new Set([ALICE.peerId, CAROL.peerId]);
+  const options = { ...FACTS, isMember: (id: string) => members.has(id) };
+  const roster = play([
+    [recordOf(ALICE), "ok"],
+    [recordOf(BOB, { host: 2, name: "b" }), "not-member"],
+    [recordOf(BOB, { host: 2, name: "b", left: true }), "ok"],
+  ], new Roster(options));
+  const { pins } = roster;
+  members.delete(ALICE.peerId);
+  play([
+    [recordOf(CAROL), "ok"],
+    [recordOf(ALICE), "not-member"],
+  ], new Roster({ ...options, pins }));
+});
+
+Deno.test("Roster asks with the time at which somebody was heard of", () => {
+  const asked: number[] = [];
+  const isMember = (_id: string, lastSeen: number) => asked.push(lastSeen) > 0;
+  new Roster({ ...FACTS, isMember }).accept(recordOf(ALICE), 17);
+  assert.deepEqual(asked, [17]);
 });
 
 Deno.test("Roster.revision grows only when the pins change", () => {

@@ -65,6 +65,7 @@ function withRules(config: Partial<FilterConfig>, run: (world: World) => void): 
   let [now, changes] = [0, 0];
   const rules = new FilterRules({
     own: OWN,
+    offered: () => ({ destinations: [], own: [] }),
     config: { isDefaultDeny: true, defaultWhere: "peer.yaml:2:3", rules: [], ...config },
     clock: () => now,
     changed: () => changes++,
@@ -74,6 +75,7 @@ function withRules(config: Partial<FilterConfig>, run: (world: World) => void): 
   const users = new FilterUsers({
     rules,
     own: OWN,
+    offered: () => ({ destinations: [], own: [] }),
     peers: () => PEERS,
     peer: (text) => {
       const peer = PEERS.find(({ name, id }) => text === name || text === id);
@@ -224,6 +226,7 @@ Deno.test("filter add and remove keep a rule until it is removed or its time is 
   let now = 0;
   const rules = new FilterRules({
     own: OWN,
+    offered: () => ({ destinations: [], own: [] }),
     config: { isDefaultDeny: true, defaultWhere: "", rules: [] },
     clock: () => now,
     changed: () => {

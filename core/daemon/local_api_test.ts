@@ -2,9 +2,13 @@ import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type { NetcheckReport, StatusReport } from "./api_types.ts";
+import { ADMIN, newMeshLog } from "../../tests/mesh_fixture.ts";
+import { signEntry } from "../state/entry.ts";
 import type { FilterReport, FilterRuleReport, FilterTrace } from "./filter_types.ts";
 import type { ExitReport, RoutesReport } from "./exit_report.ts";
 import { LocalApi, type LocalApiActions } from "./local_api.ts";
+import type { MeshActions } from "./mesh_api.ts";
+import type { MeshReport } from "./mesh_report.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 
 /** Actions that say what was asked of them. */
@@ -40,7 +44,6 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
     bugreport: () => ({ format: 1 }),
     leave: () => Promise.resolve(void asked.push("leave")),
     stop: () => void asked.push("stop"),
-    admin: (request) => Promise.resolve(request),
     exits: {
       report: () => ({ state: "off" }) as ExitReport,
       routes: () => ({ problem: null }) as RoutesReport,
@@ -50,6 +53,28 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
       },
       offer: () => Promise.resolve({ problem: null } as RoutesReport),
     },
+    mesh: meshActions(asked),
+  };
+}
+
+/** The part about the mesh's log. */
+function meshActions(asked: string[]): MeshActions {
+  const done = { seq: 7, hash: "0".repeat(64) };
+  const said = (what: string) => {
+    asked.push(what);
+    return Promise.resolve(done);
+  };
+  return {
+    report: () => ({ meshId: "m" }) as MeshReport,
+    entries: () => ({ meshId: "m", entries: [] }),
+    draft: (body) => ({ entry: newMeshLog().draft(body, 1) }),
+    append: ({ signer }) => said(`append of ${signer}`),
+    state: (body) => said(`state ${body?.type}`),
+    createToken: async ({ expiresInMs, note, reusable }) => {
+      await said(`token for ${expiresInMs}`);
+      return { id: "t", token: "tm2_", expiresAt: null, note, reusable };
+    },
+    withdrawToken: async (id) => void await said(`withdraw ${id}`),
   };
 }
 
@@ -110,13 +135,46 @@ Deno.test("LocalApi lets other users look and change nothing", async () => {
     assert.equal(((await Deno.stat(readOnlySocketPath(socket))).mode ?? 0) & 0o777, 0o666);
     const status = await ask("/v1/status", { isReadOnly: true });
     assert.equal((await status.json()).name, "a");
-    for (const path of ["/v1/leave", "/v1/stop", "/v1/admin"]) {
+    for (const path of ["/v1/leave", "/v1/stop", "/v1/mesh/append", "/v1/tokens"]) {
       const answer = await ask(path, { method: "POST", isReadOnly: true, body: "{}" });
       assert.equal(answer.status, 403);
+      await answer.body?.cancel();
+    }
+    for (const path of ["/v1/mesh", "/v1/mesh/log"]) {
+      const answer = await ask(path, { isReadOnly: true });
+      assert.equal(answer.status, 403, path);
       await answer.body?.cancel();
     }
     assert.deepEqual(asked, []);
     await (await ask("/v1/leave", { method: "POST", body: "{}" })).body?.cancel();
     assert.deepEqual(asked, ["leave"]);
+  });
+});
+
+Deno.test("LocalApi shows the mesh's log and takes statements, signed or to be signed", async () => {
+  await withApi(async (ask, { asked }) => {
+    assert.equal((await (await ask("/v1/mesh")).json()).meshId, "m");
+    assert.deepEqual((await (await ask("/v1/mesh/log")).json()).entries, []);
+    const post = async (path: string, body: unknown) => {
+      const answer = await ask(path, { method: "POST", body: JSON.stringify(body) });
+      return { status: answer.status, json: await answer.json() };
+    };
+    const body = { type: "admin-remove", user: ADMIN.peerId };
+    const { json } = await post("/v1/mesh/draft", { body });
+    assert.deepEqual(json.entry.body, body);
+    const signed = signEntry(ADMIN, json.entry);
+    assert.equal((await post("/v1/mesh/append", { signed })).json.seq, 7);
+    assert.equal((await post("/v1/mesh/append", { body })).status, 200);
+    assert.equal((await post("/v1/mesh/append", { body: { type: "nothing" } })).status, 400);
+    const { json: token } = await post("/v1/tokens", { expiresInMs: 5 });
+    assert.deepEqual([token.id, token.reusable], ["t", false]);
+    await post("/v1/tokens/revoke", { id: "t" });
+    const expected = [
+      `append of ${signed.signer}`,
+      "state admin-remove",
+      "token for 5",
+      "withdraw t",
+    ];
+    assert.deepEqual(asked, expected);
   });
 });

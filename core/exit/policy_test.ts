@@ -18,7 +18,7 @@ function subjects(): MeshSubjects {
   const { policy, problems } = parsePolicy([{ tree, where: () => "here" }]);
   assert.ok(policy, `${problems}`);
   return new MeshSubjects(policy, {
-    users: [{ name: "alice", groups: [], isAdmin: false }],
+    users: [{ name: "alice", isAdmin: false }],
     nodes: [
       { id: NAS!, name: "nas", user: "alice", tags: [] },
       { id: LAPTOP!, name: "laptop", user: "alice", tags: [] },

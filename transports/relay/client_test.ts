@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ConnectProxy } from "../../tests/connect_proxy.ts";
-import { identityOf } from "../../tests/coordinator_world.ts";
+import { identityOf } from "../../tests/mesh_fixture.ts";
 import { RelayServer } from "../../tests/relay_server.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { LinkEvents } from "../../core/link.ts";

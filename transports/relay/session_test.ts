@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { identityOf } from "../../tests/coordinator_world.ts";
+import { identityOf } from "../../tests/mesh_fixture.ts";
 import { fromBase64Url, fromHex } from "../../core/bytes.ts";
 import { relayBytes } from "../../core/control/envelope.ts";
 import { verify } from "../../core/identity/keys.ts";
