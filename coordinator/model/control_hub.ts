@@ -129,7 +129,6 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
         break;
       case "changed":
         this.#follow(event.events, now);
-        if (this.#options.mesh.log.head.seq > this.#followed) this.#log({ type: "appended" }, now);
         break;
       case "tick":
         this.#log({ type: "tick" }, now);
@@ -137,6 +136,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       default:
         unreachable(event);
     }
+    // Also what a request that was refused in the end has added.
+    if (this.#options.mesh.log.head.seq > this.#followed) this.#log({ type: "appended" }, now);
     if (now >= this.#expiryAt) this.#expire(now);
     if (now >= this.#flushAt) this.#flush(now);
     return this.#effects;
