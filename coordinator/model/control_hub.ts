@@ -124,7 +124,6 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
         break;
       case "changed":
         this.#follow(event.events, now);
-        if (this.#desk.isBehind) this.#log({ type: "appended" }, now);
         break;
       case "tick":
         this.#log({ type: "tick" }, now);
@@ -132,6 +131,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       default:
         unreachable(event);
     }
+    // Also what a request that was refused in the end has added.
+    if (this.#desk.isBehind) this.#log({ type: "appended" }, now);
     if (now >= this.#expiryAt) this.#expire(now);
     if (now >= this.#flushAt) this.#flush(now);
     return this.#effects;

@@ -75,7 +75,6 @@ function withRules(config: Partial<FilterConfig>, run: (world: World) => void): 
   const users = new FilterUsers({
     rules,
     own: OWN,
-    offered: () => ({ destinations: [], own: [] }),
     peers: () => PEERS,
     peer: (text) => {
       const peer = PEERS.find(({ name, id }) => text === name || text === id);

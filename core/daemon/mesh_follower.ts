@@ -9,6 +9,7 @@ import type { NodeEvent, NodeMachine, NodePeer } from "../node.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import { FilterRules, type FilterRulesOptions } from "./filter_rules.ts";
 import { MeshPolicy } from "./mesh_policy.ts";
+import { heardPeers } from "./heard.ts";
 import type { DaemonOptions } from "./open_node.ts";
 import { PathChoices } from "./path_choices.ts";
 
@@ -110,10 +111,7 @@ export class MeshFollower {
   /** Who was away for too long is a member no longer; nobody tells of that. */
   #review(): void {
     const { node, emit } = this.#targets;
-    const heard = [...node.peers.values()].flatMap(({ id, slot }) =>
-      id !== null && node.device.report(slot)?.state === "up" ? [id] : []
-    );
-    node.control.view.heard(heard, this.#options.wallTime());
+    node.control.view.heard(heardPeers(node), this.#options.wallTime());
     emit({ type: "control", event: { type: "review" } });
   }
 }

@@ -2,10 +2,11 @@
  * The packet filter's rules of a simulated node.
  * @module
  */
-import { FilterRules, NO_POLICY } from "../../core/daemon/filter_rules.ts";
+import { FilterRules } from "../../core/daemon/filter_rules.ts";
 import type { PeerTable } from "../../core/dataplane/table.ts";
 import { NO_FILTER_CONFIG } from "../../core/filter/written.ts";
 import { type Ip, parsePrefix } from "../../core/ip.ts";
+import type { FilterRule } from "../../core/filter/rules.ts";
 import type { NodeMachine } from "../../core/node.ts";
 import type { Route } from "../../core/route/lpm.ts";
 
@@ -21,13 +22,18 @@ export class HostFilter {
     this.#node = node;
     this.rules = new FilterRules({
       own: addresses.map((ip) => parsePrefix(ip)!),
+      offered: () => ({ destinations: [], own: [] }),
       config: NO_FILTER_CONFIG,
       // Nothing here expires.
       clock: () => 0,
       changed: () => this.publish(this.#routes),
       log: () => {},
     });
-    this.rules.setCoordinatorRules(NO_POLICY);
+  }
+
+  /** The policy's rules have changed; null denies everything. */
+  setPolicy(rules: readonly FilterRule[] | null): void {
+    this.rules.setCoordinatorRules(rules);
   }
 
   publish(routes: readonly Route[]): void {
