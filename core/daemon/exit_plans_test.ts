@@ -3,7 +3,9 @@ import { formatPrefix, parsePrefix } from "../ip.ts";
 import { kernelWish, type PlanSources } from "./exit_plans.ts";
 import { NO_WISHES } from "./exit_wishes.ts";
 
-const prefixes = (...texts: string[]) => texts.map((text) => parsePrefix(text)!);
+function prefixes(...texts: string[]) {
+  return texts.map((text) => parsePrefix(text)!);
+}
 
 const SOURCES: PlanSources = {
   context: "default",
