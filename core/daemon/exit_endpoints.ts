@@ -16,6 +16,11 @@ const FILE = "exit_addresses.json";
 /** Each is a policy rule that the kernel compares packets with. */
 const MAX_ENDPOINTS = 256;
 const MAX_ADDRESSES = 16;
+/**
+ * Where SSH links are is what a coordinator says. Under these are the ports of web, mail and names:
+ * nobody shall make this machine's own programs go past the exit by naming a web server as a peer's.
+ */
+const FIRST_SSH_PORT = 1024;
 
 const Kept = z.record(z.string().max(255), z.array(z.string().max(64)).max(MAX_ADDRESSES));
 
@@ -91,10 +96,12 @@ export function directEndpoints(sources: DirectSources): DirectEndpoint[] {
     const ips = [...addressesOf(host), ...remote === null ? [] : [remote]];
     return ips.filter((ip) => !isLoopback(ip)).map((ip) => tcp(ip, port));
   });
-  const ofPeers = peers.filter(({ links }) => links.sshPort > 0).flatMap(({ endpoints, links }) => {
-    const ips = usableEndpoints(endpoints, facts).map((text) => parseEndpoint(text)!.ip);
-    return ips.map((ip) => tcp(ip, links.sshPort));
-  });
+  const ofPeers = peers.filter(({ links }) => links.sshPort >= FIRST_SSH_PORT).flatMap(
+    ({ endpoints, links }) => {
+      const ips = usableEndpoints(endpoints, facts).map((text) => parseEndpoint(text)!.ip);
+      return ips.map((ip) => tcp(ip, links.sshPort));
+    },
+  );
   const all = new Map([...ofServers, ...ofPeers].map((each) => [JSON.stringify(each), each]));
   const chosen = [...all].slice(0, MAX_ENDPOINTS);
   return chosen.sort(([a], [b]) => a < b ? -1 : 1).map(([, endpoint]) => endpoint);

@@ -42,6 +42,8 @@ Deno.test("directEndpoints() names SSH links of peers, but none in the mesh, and
   const peers = [
     peer(["198.51.100.7:51820", "198.51.100.7:4000", "172.30.0.9:51820", "127.0.0.1:1"]),
     peer(["198.51.100.8:51820"], 0),
+    // A web server's, says a coordinator that lies.
+    peer(["198.51.100.9:51820"], 443),
   ];
   const servers = { servers: [] };
   assert.deepEqual(texts({ ...servers, peers }), ["198.51.100.7 tcp 2222"]);

@@ -178,3 +178,21 @@ Deno.test("LocalApi shows the mesh's log and takes statements, signed or to be s
     assert.deepEqual(asked, expected);
   });
 });
+
+Deno.test("LocalApi changes exits for its own user alone", async () => {
+  await withApi(async (ask, { asked }) => {
+    const use = (body: object, isReadOnly = false) =>
+      ask("/v1/exits/use", { method: "POST", body: JSON.stringify(body), isReadOnly });
+    assert.equal((await (await ask("/v1/exits", { isReadOnly: true })).json()).state, "off");
+    assert.equal((await (await use({ exits: ["home"] })).json()).state, "blocked");
+    const answers = [
+      await use({ exits: ["home"] }, true),
+      await use({ exits: "home" }),
+      await use({ onLoss: "panic" }),
+      await use({ exit: ["home"] }),
+    ];
+    assert.deepEqual(answers.map(({ status }) => status), [403, 400, 400, 400]);
+    for (const answer of answers) await answer.body?.cancel();
+    assert.deepEqual(asked, ["exits home"]);
+  });
+});

@@ -15,6 +15,9 @@ import { Exits } from "./exits.ts";
 import type { DaemonOptions } from "./open_node.ts";
 import type { OwnRecord } from "./own_record.ts";
 
+/** How long a start waits for addresses of servers before it closes the kill switch. */
+const LOOKUP_MS = 2_000;
+
 /** What of a daemon exits act on. */
 export interface ExitTargets {
   readonly node: NodeMachine;
@@ -32,6 +35,19 @@ export interface ExitTargets {
   readonly offeredChanged: () => void;
 }
 
+/**
+ * Looks up those servers whose addresses are not known from before, while that may still go past the
+ * exit; the others are looked up beside the running node.
+ */
+async function learnAddresses(addresses: ServerAddresses, urls: readonly string[]): Promise<void> {
+  const unknown = serversOf(urls).filter(({ host }) => addresses.of(host).length === 0);
+  if (unknown.length === 0) return;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, LOOKUP_MS));
+  await Promise.race([addresses.refresh(unknown), late]);
+  clearTimeout(timer);
+}
+
 /** Ports of coordinators on this machine. */
 function ownCoordinators(urls: readonly string[]): number[] {
   return serversOf(urls).filter(({ host }) => isLoopback(host)).map(({ port }) => port);
@@ -44,8 +60,7 @@ export async function openExits(options: DaemonOptions, targets: ExitTargets): P
   const urls = [...membership.urls, ...proxy === null ? [] : [proxy]];
   const wishes = await ExitWishesFile.open(state, options.exits);
   const addresses = await ServerAddresses.open(state);
-  // While names can still be looked up past the exit; one that cannot has kept its addresses.
-  if (wishes.use.exits.length > 0) await addresses.refresh(serversOf(urls));
+  if (wishes.use.exits.length > 0) await learnAddresses(addresses, urls);
   const exits = new Exits({
     ...rest,
     urls,

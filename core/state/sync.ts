@@ -220,9 +220,11 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
       source.head = said;
       return;
     }
-    const head = verifyHead(signed, this.#log.meshId);
+    const kept = this.#heads.get(signed.signer) ?? [];
+    // Peers pass on what coordinators signed, so that the same comes many times.
+    const head = kept.find((each) => isSame(each.signed, signed)) ??
+      verifyHead(signed, this.#log.meshId);
     if (head.signer === source.key) Object.assign(source, { head, signed });
-    const kept = this.#heads.get(head.signer) ?? [];
     const isOld = kept.some(({ seq, hash, at }) =>
       seq === head.seq && hash === head.hash && at >= head.at
     );
@@ -349,6 +351,10 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     const from = Math.min(ours.seq + 1, head.seq);
     effects.push({ type: "send", to: best.id, message: { type: "want", from } });
   }
+}
+
+function isSame(a: SignedRecord, b: SignedRecord): boolean {
+  return a.signature === b.signature && a.payload === b.payload && a.kind === b.kind;
 }
 
 function refused(source: SourceId, error: MeshError): SyncEffect {
