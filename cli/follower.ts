@@ -36,6 +36,7 @@ const OF_ONE_MESH = [
   "coordinator.key",
   KEY_FILE,
   CERTIFICATE_FILE,
+  "ca.crt",
 ];
 const DAY_MS = 86_400_000;
 /** A certificate that ends sooner is made anew. */
@@ -105,6 +106,15 @@ export class Follower implements AsyncDisposable {
     clearInterval(this.#timer);
     await this.#process[Symbol.asyncDispose]();
   }
+}
+
+/** Frees the folder of a coordinator whose node has left the mesh, for a mesh of its own. */
+export async function removeFollower(dataDir: string): Promise<void> {
+  const folder = await StateDir.open(dataDir);
+  if (await folder.readText(FOLLOWER_FILE) === null) return;
+  for (const name of OF_ONE_MESH) await folder.remove(name);
+  // Last: until then the folder is a follower's.
+  await folder.remove(FOLLOWER_FILE);
 }
 
 /** Makes a new folder, or goes on with one of the same mesh. */

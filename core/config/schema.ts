@@ -21,7 +21,8 @@ export const PeerFile = z.strictObject({
   }),
   coordinator: z.strictObject({
     enabled: z.boolean().default(false).meta({
-      description: "Run a coordinator in this process",
+      description: "Run a coordinator beside this node: the mesh's own, or a further one of " +
+        "the mesh that the node joins",
     }),
     ...coordinatorFields,
   }).optional().meta({ description: "A coordinator beside this node" }),
