@@ -267,6 +267,7 @@ async function belong(
       urls,
       identity,
       token,
+      meshId: isSameMesh ? before.reply.meshId : null,
       userName: userName(),
       wallTime: Date.now,
       caCertificate: isSameMesh || !token ? before?.caCertificate ?? null : null,

@@ -178,6 +178,7 @@ export class TestServer implements AsyncDisposable {
       aliases?: string[];
       url?: string;
       userName?: string;
+      meshId?: string;
     } = {},
   ): Promise<Registration> {
     const state = await StateDir.open(`${this.dir}/${identity.peerId}`);
@@ -188,6 +189,7 @@ export class TestServer implements AsyncDisposable {
       caCertificate: this.ca,
       name: over.name ?? "node",
       aliases: over.aliases ?? [],
+      meshId: over.meshId ?? null,
       userName: over.userName ?? ADMIN_NAME,
       wallTime: Date.now,
       version: "test",

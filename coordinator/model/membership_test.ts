@@ -31,7 +31,7 @@ import {
   joinRequestOf,
   logRequest,
   registration,
-} from "./_requests.ts";
+} from "../../tests/coordinator_requests.ts";
 
 const [FIRST, NODE, STRANGER] = [0, 1, 2].map(identityOf) as [Identity, Identity, Identity];
 const DAY_MS = 86_400_000;
