@@ -33,6 +33,7 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
+import { heardPeers } from "./heard.ts";
 import { MeshPolicy } from "./mesh_policy.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
@@ -197,10 +198,7 @@ export class Daemon {
   /** Who was away for too long is a member no longer; nobody tells of that. */
   #review(): void {
     const { node } = this;
-    const heard = [...node.peers.values()].flatMap(({ id, slot }) =>
-      id !== null && node.device.report(slot)?.state === "up" ? [id] : []
-    );
-    node.control.view.heard(heard, this.options.wallTime());
+    node.control.view.heard(heardPeers(node), this.options.wallTime());
     this.#control({ type: "review" });
   }
 

@@ -4,7 +4,7 @@
  * It does with effects what the daemon does (`core/daemon/daemon.ts`), over virtual time.
  * @module
  */
-import { ControlClient, type ControlEvent } from "../../core/control/client.ts";
+import type { ControlEvent } from "../../core/control/client.ts";
 import type { RegisterReply } from "../../core/control/messages.ts";
 import { nobleAead } from "../../core/dataplane/aead.ts";
 import { DataPlaneBridge } from "../../core/dataplane/bridge.ts";
@@ -22,23 +22,25 @@ import {
   parsePrefix,
 } from "../../core/ip.ts";
 import { NEVER } from "../../core/machine.ts";
-import { type NodeEffect, NodeMachine } from "../../core/node.ts";
-import { PathAgent } from "../../core/path/agent.ts";
+import type { NodeEffect, NodeMachine } from "../../core/node.ts";
 import { decodePathMessage } from "../../core/path/messages.ts";
-import { FEATURE } from "../../core/dataplane/features.ts";
 import type { PathPreference } from "../../core/path/peer_paths.ts";
+import { heardPeers } from "../../core/daemon/heard.ts";
+import type { SyncAlert } from "../../core/state/sync.ts";
 import type { PeerSlot } from "../../core/wireguard/device.ts";
-import { Device } from "../../core/wireguard/device.ts";
-import { TimestampSource } from "../../core/wireguard/tai64n.ts";
+import type { Coordinator } from "./coordinator.ts";
 import { HostPaths } from "./host_paths.ts";
 import type { Disk, HostOptions, Running } from "./host_types.ts";
 import { HostFilter } from "./host_filter.ts";
-import { joinMesh, leaveMesh } from "./membership.ts";
+import type { HostMesh } from "./host_mesh.ts";
+import { MTU, openHostNode, PORT } from "./host_node.ts";
+import { LogDisk } from "./log_disk.ts";
+import { type Applicant, joinMesh, leaveMesh, readLog } from "./membership.ts";
 
 export type { HostOptions } from "./host_types.ts";
 
-const MTU = 1420;
-const PORT = 51820;
+/** How often it is looked who has expired. */
+const REVIEW_MS = 600_000;
 
 /** One machine. */
 export class Host {
@@ -48,8 +50,12 @@ export class Host {
   onPacket: (packet: Uint8Array) => void = () => {};
   /** Added to this machine's wall clock. */
   clockOffset = 0;
+  /** Whom it asks; another one may say to be the same. */
+  coordinator: Coordinator;
+  /** What it reported of the mesh's log. */
+  readonly alerts: SyncAlert[] = [];
   readonly #options: HostOptions;
-  readonly #disk: Disk = { membership: null, netmap: null, pins: [], watermark: 0 };
+  readonly #disk: Disk = { membership: null, log: null, netmap: null, pins: [], watermark: 0 };
   #ips: readonly Ip[];
   #running: Running | null = null;
   #isAsleep = false;
@@ -60,6 +66,7 @@ export class Host {
   constructor(options: HostOptions) {
     this.#options = options;
     this.name = options.name;
+    this.coordinator = options.coordinator;
     this.#ips = options.ips;
   }
 
@@ -83,6 +90,16 @@ export class Host {
     return this.#running!.node;
   }
 
+  /** The mesh's log and policy here. */
+  get mesh(): HostMesh {
+    return this.#running!.mesh;
+  }
+
+  /** Who asks the coordinator for something. */
+  get applicant(): Applicant {
+    return { coordinator: this.coordinator, identity: this.#options.identity, name: this.name };
+  }
+
   get reply(): RegisterReply {
     return this.#disk.membership!.reply;
   }
@@ -94,60 +111,39 @@ export class Host {
   /** Registers with the coordinator. @throws {MeshError} what it refuses with. */
   join(token: JoinToken | null): void {
     const { membership } = this.#disk;
-    this.#disk.membership = joinMesh(this.#options, { token, membership }, this.#wallTime());
+    const joined = joinMesh(this.applicant, { token, membership }, this.#wallTime());
+    const { meshId } = joined.reply;
+    this.#disk.log ??= LogDisk.of(readLog(this.applicant, meshId, null));
+    this.#disk.membership = joined;
   }
 
   /** Gives name and address back and stops. */
   leave(): void {
-    leaveMesh(this.#options, this.#disk.membership!);
+    leaveMesh(this.applicant, this.#disk.membership!);
     this.kill();
     this.#disk.membership = null;
+    this.#disk.log = null;
     this.#disk.netmap = null;
     this.#disk.pins = [];
   }
 
   /** Starts the process over what is on disk. */
   start(): void {
-    const { world, network, identity, verifier, memory } = this.#options;
-    const { reply, record } = this.#disk.membership!;
-    const { meshId, cidr4, prefix6 } = reply;
+    const { world, network, identity, memory } = this.#options;
+    const { reply } = this.#disk.membership!;
+    const { cidr4, prefix6 } = reply;
     memory.bytes.fill(0);
     const table = new PeerTable(memory);
     table.setOwnAddresses(reply.addresses);
     table.openFlows(1);
-    const timestamps = new TimestampSource(this.#disk.watermark);
-    const device = new Device({
-      privateKey: identity.wireguard.privateKey,
-      random: world.random,
-      timestamp: () => {
-        const stamp = timestamps.next(this.#wallTime());
-        this.#disk.watermark = timestamps.watermark;
-        return stamp;
-      },
-      features: FEATURE.paths,
-    });
-    const paths = new PathAgent({ mtu: MTU, seed: world.random.uint32() });
-    const control = new ControlClient({
-      identity,
-      urls: ["wss://c:8443/api/v1/control"],
-      facts: { meshId, cidr4, prefix6 },
-      record,
-      endpoints: [this.endpoint],
-      udpPort: PORT,
-      bootId: world.random.bytes(8).toHex(),
-      version: "0",
-      random: world.random,
-      pins: this.#disk.pins,
-      verifier,
-      ...(this.#disk.netmap ? { netmap: this.#disk.netmap } : {}),
-    });
+    const here = { endpoint: this.endpoint, wallTime: () => this.#wallTime() };
+    const { node, mesh } = openHostNode(this.#options, this.#disk, here);
     const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
       for (const to of [table.endpoint(peer), table.standby(peer)]) {
         if (to) this.paths.forward(to, bytes.subarray(at, at + length));
       }
     };
     const { peerId: id } = identity;
-    const node = new NodeMachine({ id, device, control, paths, staticPeers: [] });
     const { relays = [], stunServers = [], viaNodes = null } = this.#options;
     this.#running = {
       node,
@@ -168,16 +164,21 @@ export class Host {
       tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
       rx: new RxPath(memory, nobleAead),
       filter: new HostFilter(table, node, reply.addresses),
+      mesh,
     };
+    const { filter } = this.#running;
+    mesh.enforce(node.control.view, (rules) => filter.setPolicy(rules));
     this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
     world.note(`${this.name} starts`);
+    this.#reviewLater(this.#running);
     this.#turn(this.#running.node.handle({ type: "tick" }, world.now));
     this.paths.start();
   }
 
   /** `kill -9`. */
   kill(): void {
-    const { coordinator, world } = this.#options;
+    const { world } = this.#options;
+    const { coordinator } = this;
     world.note(`${this.name} killed`);
     this.#running?.paths.close();
     for (const connection of this.#connections.values()) coordinator.disconnect(connection);
@@ -227,6 +228,16 @@ export class Host {
     tx.packet(bytes, DATA_HEADER, packet.length);
     tx.end();
     this.#notified();
+  }
+
+  /** Who was away for too long is a member no longer; nobody tells of that. */
+  #reviewLater(running: Running): void {
+    this.#options.world.after(REVIEW_MS, () => {
+      if (this.#running !== running) return;
+      running.node.control.view.heard(heardPeers(running.node), this.#wallTime());
+      this.#control({ type: "review" });
+      this.#reviewLater(running);
+    });
   }
 
   #wallTime(): number {
@@ -298,8 +309,8 @@ export class Host {
   }
 
   #perform(effect: NodeEffect): boolean {
-    const { table, bridge, node, paths, filter } = this.#running!;
-    const { coordinator } = this.#options;
+    const { table, bridge, node, paths, filter, mesh } = this.#running!;
+    const { coordinator } = this;
     switch (effect.type) {
       case "install-keypair":
       case "promote-keypair":
@@ -333,6 +344,14 @@ export class Host {
         return false;
       case "names":
         this.zone.setNodes(effect.nodes, effect.coordinators);
+        mesh.policy.refresh();
+        return false;
+      case "log-grown":
+        mesh.keep(effect.entries);
+        mesh.policy.refresh();
+        return false;
+      case "log-alert":
+        this.alerts.push(effect.alert);
         return false;
       case "save":
         this.#disk.netmap = node.control.view.snapshot;
@@ -361,7 +380,7 @@ export class Host {
     const emit = (event: ControlEvent) => {
       if (this.#running === running) this.#control(event);
     };
-    const remote = this.#options.coordinator.connect({
+    const remote = this.coordinator.connect({
       remote: this.#remote(),
       open: () => emit({ type: "open", connection }),
       message: (text) => emit({ type: "message", connection, text, wallTime: this.#wallTime() }),
