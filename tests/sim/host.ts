@@ -8,6 +8,7 @@ import type { ControlEvent } from "../../core/control/client.ts";
 import type { RegisterReply } from "../../core/control/messages.ts";
 import { nobleAead } from "../../core/dataplane/aead.ts";
 import { DataPlaneBridge } from "../../core/dataplane/bridge.ts";
+import type { SharedState } from "../../core/dataplane/layout.ts";
 import { RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
 import { mapped, PeerTable } from "../../core/dataplane/table.ts";
 import { DATA_HEADER, DATA_TRAILER, TxPath } from "../../core/dataplane/tx_path.ts";
@@ -23,7 +24,6 @@ import {
 } from "../../core/ip.ts";
 import { NEVER } from "../../core/machine.ts";
 import type { NodeEffect, NodeMachine } from "../../core/node.ts";
-import { decodePathMessage } from "../../core/path/messages.ts";
 import type { PathPreference } from "../../core/path/peer_paths.ts";
 import { heardPeers } from "../../core/daemon/heard.ts";
 import type { SyncAlert } from "../../core/state/sync.ts";
@@ -32,8 +32,9 @@ import type { Coordinator } from "./coordinator.ts";
 import { HostPaths } from "./host_paths.ts";
 import type { Disk, HostOptions, Running } from "./host_types.ts";
 import { HostFilter } from "./host_filter.ts";
+import { HostControl } from "./host_control.ts";
 import type { HostMesh } from "./host_mesh.ts";
-import { MTU, openHostNode, PORT } from "./host_node.ts";
+import { eventOf, MTU, openHostNode, PORT } from "./host_node.ts";
 import { LogDisk } from "./log_disk.ts";
 import { type Applicant, joinMesh, leaveMesh, readLog } from "./membership.ts";
 
@@ -41,6 +42,9 @@ export type { HostOptions } from "./host_types.ts";
 
 /** How often it is looked who has expired. */
 const REVIEW_MS = 600_000;
+
+/** Memory that is not as it was made: pages that nothing was written to take no place. */
+const usedMemory = new WeakSet<SharedState>();
 
 /** One machine. */
 export class Host {
@@ -55,13 +59,14 @@ export class Host {
   /** What it reported of the mesh's log. */
   readonly alerts: SyncAlert[] = [];
   readonly #options: HostOptions;
+  readonly #wallTime = () => this.#options.world.wallTime + this.clockOffset;
   readonly #disk: Disk = { membership: null, log: null, netmap: null, pins: [], watermark: 0 };
   #ips: readonly Ip[];
   #running: Running | null = null;
   #isAsleep = false;
+  #isUnplugged = false;
   #isCollecting = false;
   #timerFor = NEVER;
-  readonly #connections = new Map<number, number>();
 
   constructor(options: HostOptions) {
     this.#options = options;
@@ -121,10 +126,7 @@ export class Host {
   leave(): void {
     leaveMesh(this.applicant, this.#disk.membership!);
     this.kill();
-    this.#disk.membership = null;
-    this.#disk.log = null;
-    this.#disk.netmap = null;
-    this.#disk.pins = [];
+    Object.assign(this.#disk, { membership: null, log: null, netmap: null, pins: [] });
   }
 
   /** Starts the process over what is on disk. */
@@ -132,11 +134,12 @@ export class Host {
     const { world, network, identity, memory } = this.#options;
     const { reply } = this.#disk.membership!;
     const { cidr4, prefix6 } = reply;
-    memory.bytes.fill(0);
+    if (usedMemory.has(memory)) memory.bytes.fill(0);
+    usedMemory.add(memory);
     const table = new PeerTable(memory);
     table.setOwnAddresses(reply.addresses);
     table.openFlows(1);
-    const here = { endpoint: this.endpoint, wallTime: () => this.#wallTime() };
+    const here = { endpoint: this.endpoint, wallTime: this.#wallTime };
     const { node, mesh } = openHostNode(this.#options, this.#disk, here);
     const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
       for (const to of [table.endpoint(peer), table.standby(peer)]) {
@@ -165,6 +168,7 @@ export class Host {
       rx: new RxPath(memory, nobleAead),
       filter: new HostFilter(table, node, reply.addresses),
       mesh,
+      channel: this.#openChannel(),
     };
     const { filter } = this.#running;
     mesh.enforce(node.control.view, (rules) => filter.setPolicy(rules));
@@ -177,12 +181,9 @@ export class Host {
 
   /** `kill -9`. */
   kill(): void {
-    const { world } = this.#options;
-    const { coordinator } = this;
-    world.note(`${this.name} killed`);
+    this.#options.world.note(`${this.name} killed`);
     this.#running?.paths.close();
-    for (const connection of this.#connections.values()) coordinator.disconnect(connection);
-    this.#connections.clear();
+    this.#running?.channel.close();
     this.#running = null;
     this.#isAsleep = false;
   }
@@ -213,6 +214,17 @@ export class Host {
     this.#control({ type: "reconnect" });
   }
 
+  /** The machine goes on, but without a network, until {@link plug}. */
+  unplug(): void {
+    this.#isUnplugged = true;
+    this.paths.detach();
+  }
+
+  plug(): void {
+    this.#isUnplugged = false;
+    this.roam(...this.#ips);
+  }
+
   /** The user chooses kinds of path for a peer. */
   prefer(peer: PeerSlot, preference: PathPreference): void {
     const event = { type: "prefer", peer, preference } as const;
@@ -230,6 +242,16 @@ export class Host {
     this.#notified();
   }
 
+  #openChannel(): HostControl {
+    return new HostControl({
+      coordinator: () => this.coordinator,
+      remote: () => this.#remote(),
+      wallTime: this.#wallTime,
+      isCut: () => this.#isUnplugged,
+      emit: (event) => this.#control(event),
+    });
+  }
+
   /** Who was away for too long is a member no longer; nobody tells of that. */
   #reviewLater(running: Running): void {
     this.#options.world.after(REVIEW_MS, () => {
@@ -240,10 +262,6 @@ export class Host {
     });
   }
 
-  #wallTime(): number {
-    return this.#options.world.wallTime + this.clockOffset;
-  }
-
   #receive(from: Endpoint, bytes: Uint8Array): void {
     const { rx, node, paths } = this.#running!;
     const { ip, port } = parseEndpoint(from)!;
@@ -251,21 +269,11 @@ export class Host {
     rx.begin(Math.floor(this.#options.world.now / 1_000));
     const verdict = rx.datagram(bytes, 0, bytes.length, { bytes: mapped(ip), at: 0, port });
     rx.end();
-    const { now } = this.#options.world;
     if (verdict === VERDICT.deliver) {
       this.onPacket(bytes.slice(rx.packetAt, rx.packetAt + rx.packetBytes));
-    } else if (verdict === VERDICT.control) {
-      const event = { type: "datagram", from: path, bytes, underLoad: false } as const;
-      this.#turn(node.handle({ type: "device", event }, now));
-    } else if (verdict === VERDICT.path) {
-      const payload = bytes.subarray(rx.packetAt, rx.packetAt + rx.packetBytes);
-      const message = decodePathMessage(payload);
-      const event = { type: "message", peer: rx.peer, from: path, message: message! } as const;
-      if (message) this.#turn(node.handle({ type: "path", event }, now));
-    } else if (verdict === VERDICT.unknown) {
-      const event = { type: "unknown-index", from: path } as const;
-      this.#turn(node.handle({ type: "device", event }, now));
     }
+    const event = eventOf(rx, verdict, path, bytes);
+    if (event) this.#turn(node.handle(event, this.#options.world.now));
     this.#notified();
   }
 
@@ -309,8 +317,7 @@ export class Host {
   }
 
   #perform(effect: NodeEffect): boolean {
-    const { table, bridge, node, paths, filter, mesh } = this.#running!;
-    const { coordinator } = this;
+    const { table, bridge, node, paths, filter, mesh, channel } = this.#running!;
     switch (effect.type) {
       case "install-keypair":
       case "promote-keypair":
@@ -358,39 +365,13 @@ export class Host {
         this.#disk.pins = node.control.view.pins;
         return false;
       case "connect":
-        return this.#connect(effect.connection);
-      case "send": {
-        const connection = this.#connections.get(effect.connection);
-        if (connection !== undefined) coordinator.receive(connection, effect.message);
+      case "send":
+      case "close":
+        channel.perform(effect);
         return false;
-      }
-      case "close": {
-        const connection = this.#connections.get(effect.connection);
-        this.#connections.delete(effect.connection);
-        if (connection !== undefined) coordinator.disconnect(connection);
-        return false;
-      }
       default:
         return false;
     }
-  }
-
-  #connect(connection: number): boolean {
-    const running = this.#running;
-    const emit = (event: ControlEvent) => {
-      if (this.#running === running) this.#control(event);
-    };
-    const remote = this.coordinator.connect({
-      remote: this.#remote(),
-      open: () => emit({ type: "open", connection }),
-      message: (text) => emit({ type: "message", connection, text, wallTime: this.#wallTime() }),
-      closed: (reason) => {
-        this.#connections.delete(connection);
-        emit({ type: "closed", connection, reason });
-      },
-    });
-    this.#connections.set(connection, remote);
-    return false;
   }
 
   /** Where the coordinator sees it connect from. */

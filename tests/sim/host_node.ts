@@ -4,8 +4,10 @@
  */
 import { ControlClient } from "../../core/control/client.ts";
 import { FEATURE } from "../../core/dataplane/features.ts";
-import { NodeMachine } from "../../core/node.ts";
+import { type RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
+import { type NodeEvent, NodeMachine } from "../../core/node.ts";
 import { PathAgent } from "../../core/path/agent.ts";
+import { decodePathMessage } from "../../core/path/messages.ts";
 import { Device } from "../../core/wireguard/device.ts";
 import { TimestampSource } from "../../core/wireguard/tai64n.ts";
 import type { Endpoint } from "../../core/ip.ts";
@@ -55,4 +57,22 @@ export function openHostNode(
   const { peerId: id } = identity;
   const node = new NodeMachine({ id, device, control, paths, sync, staticPeers: [] });
   return { node, mesh };
+}
+
+/** What the machine has to know of a datagram on which a worker has decided; null for nothing. */
+export function eventOf(
+  rx: RxPath,
+  verdict: number,
+  from: Endpoint,
+  bytes: Uint8Array,
+): NodeEvent | null {
+  if (verdict === VERDICT.control) {
+    return { type: "device", event: { type: "datagram", from, bytes, underLoad: false } };
+  }
+  if (verdict === VERDICT.unknown) {
+    return { type: "device", event: { type: "unknown-index", from } };
+  }
+  if (verdict !== VERDICT.path) return null;
+  const message = decodePathMessage(bytes.subarray(rx.packetAt, rx.packetAt + rx.packetBytes));
+  return message && { type: "path", event: { type: "message", peer: rx.peer, from, message } };
 }

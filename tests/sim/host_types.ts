@@ -14,6 +14,7 @@ import type { Identity } from "../../core/identity/keys.ts";
 import type { Endpoint, Ip } from "../../core/ip.ts";
 import type { NodeMachine } from "../../core/node.ts";
 import type { Coordinator } from "./coordinator.ts";
+import type { HostControl } from "./host_control.ts";
 import type { HostMesh } from "./host_mesh.ts";
 import type { LogDisk } from "./log_disk.ts";
 import type { HostFilter } from "./host_filter.ts";
@@ -59,5 +60,6 @@ export interface Running {
   readonly rx: RxPath;
   readonly filter: HostFilter;
   readonly mesh: HostMesh;
+  readonly channel: HostControl;
   readonly paths: HostPaths;
 }

@@ -12,6 +12,7 @@ import { SeededRandom } from "../../core/random.ts";
 import { createToken, TOKEN_SECRET } from "./admin.ts";
 import { Coordinator } from "./coordinator.ts";
 import { Host, type HostOptions } from "./host.ts";
+import type { SiteKind } from "./internet.ts";
 import { Network } from "./network.ts";
 import { World } from "./world.ts";
 
@@ -88,6 +89,22 @@ export class SimMesh implements Disposable {
     this.hosts.push(host);
     if (this.hosts.length === 1) createToken(host, TOKEN_SECRET);
     return host;
+  }
+
+  /** Adds a host at a site of some kind, with a relay and STUN servers. */
+  addBehind(kind: SiteKind, surroundings: Pick<HostOptions, "relays" | "stunServers">): Host {
+    const { ip4, ip6 } = kind.build(this.network, this.hosts.length + 1);
+    return this.addAt(this.hosts.length, {
+      ips: ip6 === null ? [ip4] : [ip4, ip6],
+      ...surroundings,
+    });
+  }
+
+  /** Whether a packet of each pair that is sent now arrives within `limit` milliseconds. */
+  passes(pairs: readonly (readonly [from: Host, to: Host])[], limit = 1_000): boolean[] {
+    const numbers = pairs.map(([from, to]) => this.send(from, to));
+    this.world.run(limit);
+    return numbers.map((number) => this.hasArrived(number));
   }
 
   /** Sends one packet; returns its number. */
