@@ -9,6 +9,7 @@
 import { loadOrCreateIdentity } from "../core/daemon/identity_file.ts";
 import { chooseInterface, refuseClash } from "../core/daemon/interface_choice.ts";
 import { createLog } from "../core/daemon/log.ts";
+import type { LocalCoordinator } from "../core/daemon/feeder.ts";
 import {
   createLogFile,
   loadMembership,
@@ -37,6 +38,7 @@ import {
   prefixesOverlap,
 } from "../core/ip.ts";
 import type { StaticPeer } from "../core/node.ts";
+import { isCoordinator } from "../core/state/state.ts";
 import type { LogFile } from "../core/platform/log_file.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
@@ -49,7 +51,8 @@ import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type { NodeRunOptions, UpRunOptions, WireguardPeerOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
-import { openLinks } from "./links.ts";
+import { Follower } from "./follower.ts";
+import { openLinks, openRelay } from "./links.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 
@@ -102,6 +105,28 @@ export async function runUp(options: UpRunOptions): Promise<void> {
   });
 }
 
+/** Runs a node, and beside it a coordinator that follows the mesh's first one. */
+export async function runFollower(options: UpRunOptions): Promise<void> {
+  requireLinux();
+  const { node, progress } = options;
+  useProxy(node.paths.proxy);
+  using state = await StateDir.open(node.stateDir, { exclusive: true });
+  const identity = await identityOf(node);
+  using belonging = await belong(node, state, identity);
+  const standing = { identity, ...belonging, publicUrl: null };
+  if (!isCoordinator(belonging.logFile.log.state, identity.peerId)) {
+    progress.warning(
+      "No coordinator runs here: the mesh does not call this node one. " +
+        "Join with a token of: tunnelmesh token create --coordinator",
+    );
+    return await serveNode(node, state, standing);
+  }
+  const coordinator = await withFreePorts(state, options.coordinator);
+  await using follower = await Follower.start(coordinator, { ...standing, state });
+  progress.step(`A coordinator listens beside this node: ${follower.local.urls.join(", ")}`);
+  await serveNode(node, state, { ...standing, localCoordinator: follower.local });
+}
+
 /** Who a node is, and in which mesh. */
 interface Standing {
   readonly identity: Identity;
@@ -109,6 +134,8 @@ interface Standing {
   readonly logFile: LogFile;
   /** What others reach the coordinator by; null when that is what this node uses. */
   readonly publicUrl: string | null;
+  /** The further coordinator beside this node. */
+  readonly localCoordinator?: LocalCoordinator;
 }
 
 /** Starts the service, tells that it is ready, and undoes everything at the end. */
@@ -141,12 +168,14 @@ async function serveNode(
 async function serviceOptions(
   options: NodeRunOptions,
   state: StateDir,
-  { identity, membership, logFile, publicUrl }: Standing,
+  { identity, membership, logFile, publicUrl, localCoordinator }: Standing,
   interfaceName: string,
 ): Promise<ServiceOptions> {
   const { paths, context } = options;
   const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
   const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
+  const { caCertificate } = membership;
+  const links = { identity, state, caCertificate, sshPort: paths.sshPort, proxy: paths.proxy };
   return {
     version: VERSION,
     identity,
@@ -180,11 +209,9 @@ async function serviceOptions(
     relays: paths.relay,
     preference: paths.preference,
     peerPreferences: paths.peerPreferences,
-    openLinks: (wiring) =>
-      openLinks(
-        { identity, state, ...membership, sshPort: paths.sshPort, proxy: paths.proxy },
-        wiring,
-      ),
+    openLinks: (wiring) => openLinks(links, wiring),
+    openRelay: (url, wiring) => openRelay(links, url, wiring),
+    localCoordinator: localCoordinator ?? null,
     openPortMapper: paths.portMapping ? openPortMapper : null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
   };

@@ -4,11 +4,13 @@
  */
 import { createLog } from "../core/daemon/log.ts";
 import { formatEndpoint } from "../core/ip.ts";
-import { createCoordinator } from "../coordinator/mod.ts";
+import { FeedMessage } from "../core/control/feed.ts";
+import { type Coordinator, createCoordinator } from "../coordinator/mod.ts";
 import type { CoordinatorFacts } from "./coordinator_process.ts";
 import { machineAddresses } from "./machine_addresses.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { untilSignal } from "./signals.ts";
+import { TextLineStream } from "./text_lines.ts";
 import { VERSION } from "./version.ts";
 
 /** Runs a coordinator until a signal, or, started by `up`, until its standard input ends. */
@@ -40,9 +42,9 @@ export async function startCoordinator(
       const token = coordinator.firstToken("coordinator");
       const local = listen.host === null || listen.host === "0.0.0.0" ? "127.0.0.1" : listen.host;
       const localUrl = `https://${formatHost(local, port)}`;
-      const facts: CoordinatorFacts = { urls, localUrl, token };
+      const facts: CoordinatorFacts = { urls, localUrl, token, head: coordinator.head };
       console.log(JSON.stringify(facts));
-      await untilSignal(endOfInput());
+      await untilSignal(followInput(coordinator));
       return;
     }
     progress.listening(urls);
@@ -59,6 +61,9 @@ function formatHost(host: string, port: number): string {
   return host.includes(":") ? formatEndpoint(host, port) : `${host}:${port}`;
 }
 
-async function endOfInput(): Promise<void> {
-  for await (const _ of Deno.stdin.readable);
+/** Takes what the process that started this one tells, until it has no more to tell. */
+async function followInput(coordinator: Coordinator): Promise<void> {
+  const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
+    .pipeThrough(new TextLineStream());
+  for await (const line of lines) coordinator.feed(FeedMessage.parse(JSON.parse(line)));
 }

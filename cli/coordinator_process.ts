@@ -2,11 +2,13 @@
  * The coordinator as `up` sees it: another process, watched and started again when it dies.
  *
  * The child tells its facts in one line on standard output, a pipe that nobody else reads, and ends
- * when its standard input does, so it never outlives the node that started it.
+ * when its standard input does, so it never outlives the node that started it. One that follows
+ * another coordinator is told there, too, what happens in the mesh.
  * @module
  */
 import { TextLineStream } from "./text_lines.ts";
 import { z } from "zod";
+import type { FeedMessage } from "../core/control/feed.ts";
 import { MeshError } from "../core/errors.ts";
 import type { CoordinatorRunOptions } from "./run_options.ts";
 import { COORDINATOR_FLAGS, selfCommand } from "./self_command.ts";
@@ -22,6 +24,8 @@ export const CoordinatorFacts = z.strictObject({
   localUrl: z.string(),
   /** Admits the node beside it, as the first of a new mesh; null in a mesh that somebody joined. */
   token: z.string().nullable(),
+  /** How far its copy of the mesh's log goes. */
+  head: z.int().nonnegative(),
 });
 export type CoordinatorFacts = z.infer<typeof CoordinatorFacts>;
 
@@ -35,6 +39,8 @@ const STOP_MS = 3_000;
 /** A running coordinator; dispose of it to stop it. */
 export class CoordinatorProcess implements AsyncDisposable {
   facts: CoordinatorFacts;
+  /** Is called after each start but the first. */
+  onRestart: () => void = () => {};
   readonly #options: CoordinatorRunOptions;
   #child: Child;
   #isStopping = false;
@@ -52,6 +58,11 @@ export class CoordinatorProcess implements AsyncDisposable {
     this.#child = child;
     this.facts = facts;
     this.#watch(child);
+  }
+
+  /** Tells the process something, in order; one that has ended is told all of it when it is back. */
+  feed(message: FeedMessage): void {
+    this.#child.tell(JSON.stringify(message));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -75,7 +86,10 @@ export class CoordinatorProcess implements AsyncDisposable {
   #restart(): void {
     this.#child = spawn(this.#options);
     // Why it failed is on stderr already; the watch tries again.
-    this.#child.facts.then((facts) => this.facts = facts, () => {});
+    this.#child.facts.then((facts) => {
+      this.facts = facts;
+      this.onRestart();
+    }, () => {});
     this.#watch(this.#child);
   }
 }
@@ -83,6 +97,8 @@ export class CoordinatorProcess implements AsyncDisposable {
 interface Child {
   readonly process: Deno.ChildProcess;
   readonly facts: Promise<CoordinatorFacts>;
+  /** Writes a line to its standard input. */
+  tell(line: string): void;
   stop(): Promise<void>;
 }
 
@@ -95,11 +111,14 @@ function spawn(options: CoordinatorRunOptions): Child {
     stderr: "inherit",
     env: { [SUPERVISED]: "yes" },
   }).spawn();
+  const lines = process.stdin.getWriter();
   return {
     process,
     facts: readFacts(process),
+    // Once it has ended there is nobody to tell.
+    tell: (line) => void lines.write(new TextEncoder().encode(line + "\n")).catch(() => {}),
     async stop() {
-      await process.stdin.close().catch(() => {});
+      await lines.close().catch(() => {});
       const timer = setTimeout(() => process.kill("SIGKILL"), STOP_MS);
       await process.status;
       clearTimeout(timer);

@@ -17,8 +17,6 @@ export interface LinkOptions {
   readonly identity: Identity;
   /** Keeps the port that was found. */
   readonly state: StateDir;
-  /** `https://host:port` of the coordinators. */
-  readonly urls: readonly string[];
   /** PEM that coordinators are checked against; null for the system's roots. */
   readonly caCertificate: string | null;
   /** TCP port of the SSH link; 0 for none. */
@@ -27,37 +25,36 @@ export interface LinkOptions {
   readonly proxy: string | null;
 }
 
-/** Coordinators that are used as relays at once: the second is for when the first dies. */
-const MAX_RELAYS = 3;
 /** Where the SSH port is kept. */
 const SSH_PORT_FILE = "ssh-port.json";
 
-/** Makes the links; each connects by itself from here on. */
+/** Makes the links but for relays; each connects by itself from here on. */
 export async function openLinks(
   options: LinkOptions,
   wiring: LinkWiring,
 ): Promise<ReportingLink[]> {
-  const { identity, urls, caCertificate, sshPort } = options;
-  const { clock, random } = wiring;
-  const tls = tlsOptions(caCertificate);
-  // First, since relays speak as soon as they are made, and their owner listens only then.
-  const ssh = sshPort === 0 ? [] : [await openSsh(options, wiring)];
-  const relays: ReportingLink[] = urls.slice(0, MAX_RELAYS).map((text) => {
-    const url = text.replace(/^https:/, "wss:");
-    const link: RelayLink = new RelayLink({
-      url,
-      identity,
-      tls,
-      // Its name is known only once it is made; no event comes before that.
-      events: lateEvents(() => wiring.events(link.name)),
-      random,
-      clock,
-      // A coordinator on this machine needs none.
-      proxy: /\/\/(localhost|127\.|\[::1\])/.test(url) ? null : options.proxy,
-    });
-    return link;
+  return options.sshPort === 0 ? [] : [await openSsh(options, wiring)];
+}
+
+/** Makes a link through the coordinator at `https://host:port`. */
+export function openRelay(
+  { identity, caCertificate, proxy }: LinkOptions,
+  origin: string,
+  { clock, random, events }: LinkWiring,
+): ReportingLink {
+  const url = origin.replace(/^https:/, "wss:");
+  const link: RelayLink = new RelayLink({
+    url,
+    identity,
+    tls: tlsOptions(caCertificate),
+    // Its name is known only once it is made; no event comes before that.
+    events: lateEvents(() => events(link.name)),
+    random,
+    clock,
+    // A coordinator on this machine needs none.
+    proxy: /\/\/(localhost|127\.|\[::1\])/.test(url) ? null : proxy,
   });
-  return [...ssh, ...relays];
+  return link;
 }
 
 async function openSsh(options: LinkOptions, wiring: LinkWiring): Promise<SshLink> {

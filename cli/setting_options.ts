@@ -102,6 +102,18 @@ export function coordinatorOptions(prefix: CoordinatorPrefix) {
   };
 }
 
+/** Options of a further coordinator, for commands that join a mesh. */
+export const followerOptions = {
+  coordinator: z.boolean().default(false).meta({
+    description: "Run a further coordinator of the mesh beside this node; takes a token that " +
+      "was made with --coordinator",
+  }),
+  listen: textOption("coordinator.listen", "HOST:PORT"),
+  publicHost: listOption("coordinator.public_hosts", "HOST"),
+  stunPort: numberOption("coordinator.stun_port"),
+  dataDir: fileOption("coordinator.data_dir", "DIR"),
+};
+
 type Flags = Record<string, FlagValue>;
 
 /** Settings that {@link nodeOptions} gave. */
@@ -144,6 +156,24 @@ export function coordinatorFlags(
     [`${prefix}data_dir`]: ["--data-dir", path(input.dataDir)],
     [`${prefix}certificate`]: ["--cert", path(input.cert)],
     [`${prefix}certificate_key`]: ["--key", path(input.key)],
+  });
+}
+
+/** Settings that {@link followerOptions} gave. */
+export function followerFlags(
+  input: z.infer<z.ZodObject<typeof followerOptions>>,
+  { host }: CommandContext,
+): Flags {
+  const { dataDir } = input;
+  return given({
+    "coordinator.enabled": ["--coordinator", input.coordinator ? true : undefined],
+    "coordinator.listen": ["--listen", input.listen],
+    "coordinator.public_hosts": ["--public-host", input.publicHost],
+    "coordinator.stun_port": ["--stun-port", input.stunPort],
+    "coordinator.data_dir": [
+      "--data-dir",
+      dataDir === undefined ? undefined : absolutePath(host, dataDir),
+    ],
   });
 }
 

@@ -90,6 +90,8 @@ export interface Others {
 export interface PreparedNode extends Others {
   readonly node: NodeRunOptions;
   readonly coordinator: CoordinatorRunOptions | null;
+  /** Whether the coordinator follows one elsewhere, to which this node belongs. */
+  readonly isFollower: boolean;
 }
 
 /** Reads all that the node of a configuration needs; changes nothing. */
@@ -112,12 +114,14 @@ export async function prepareNode(
     node.logLevel,
     surroundings,
   );
-  const ownsMesh = exists(`${coordinator.dataDir}/state.db`) || isOwnMember(node);
+  const hasFollowed = exists(`${coordinator.dataDir}/follower.json`);
+  const ownsMesh = exists(`${coordinator.dataDir}/state.db`) && !hasFollowed || isOwnMember(node);
   const isElsewhere = node.coordinatorUrls.length > 0 || (isMember(node) && !ownsMesh);
-  const isAlone = !loaded.config.coordinator.isEnabled && isElsewhere;
+  const isFollower = isElsewhere && (loaded.config.coordinator.isEnabled || hasFollowed);
   return {
     node,
-    coordinator: isAlone ? null : coordinator,
+    coordinator: isElsewhere && !isFollower ? null : coordinator,
+    isFollower,
     ...othersOf(surroundings.contexts, node.context),
   };
 }
@@ -148,10 +152,11 @@ export function cidrsOfOthers(contexts: Contexts, name: string): string[] {
 
 /** Runs until it is stopped. */
 export async function runPrepared(prepared: PreparedNode): Promise<void> {
-  const { node, coordinator, usedCidrs } = prepared;
+  const { node, coordinator, isFollower, usedCidrs } = prepared;
   await makeIdentity(node);
-  const { runNode, runUp } = await import("./compose.ts");
+  const { runFollower, runNode, runUp } = await import("./compose.ts");
   if (coordinator === null) return await runNode(node);
   const { context, logLevel, progress } = node;
-  await runUp({ context, logLevel, progress, node, coordinator, usedCidrs });
+  const run = isFollower ? runFollower : runUp;
+  await run({ context, logLevel, progress, node, coordinator, usedCidrs });
 }

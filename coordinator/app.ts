@@ -29,10 +29,13 @@ import type { MeshCa } from "./tls.ts";
 /** Requests of one source: joining takes two, so this is for a rack that joins behind one NAT. */
 const REQUEST_LIMIT = { burst: 100, perSecond: 10, capacity: 8192 };
 
+/** What is asked of the mesh's certificate authority. */
+export type Certifier = Pick<MeshCa, "certificate" | "issue" | "certifyCoordinator">;
+
 /** What the routes need. */
 export interface AppOptions {
   readonly service: Service;
-  readonly ca: MeshCa;
+  readonly ca: Certifier;
   readonly version: string;
   readonly log: Log;
   readonly moment: () => Moment;
@@ -83,6 +86,11 @@ export function createApp(options: AppOptions): Hono<Env> {
     const reply: RegisterReply = { ...registration, caCertificate: ca.certificate };
     if (answer.tlsPublicKey !== null) {
       reply.certificate = await ca.issue(registration, answer.tlsPublicKey, moment().wallTime);
+    }
+    if (answer.coordinator !== null) {
+      const { hosts, tlsPublicKey } = answer.coordinator;
+      const { wallTime } = moment();
+      reply.coordinatorCertificate = await ca.certifyCoordinator(hosts, tlsPublicKey, wallTime);
     }
     log("info", "Registered", { name: reply.name, id: reply.id });
     return c.json(reply);

@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 // @ts-types="@types/ws"
 import { type WebSocket, WebSocketServer } from "ws";
 import { PATHS } from "../core/control/envelope.ts";
+import type { FeedMessage } from "../core/control/feed.ts";
 import {
   MAX_NODE_MESSAGE_LENGTH,
   MAX_PEERS,
@@ -79,6 +80,11 @@ export class ControlSockets {
   /** The model, or the mesh's log, changed by a request. */
   publish(events: readonly ModelEvent[]): void {
     this.#handle({ type: "changed", events });
+  }
+
+  /** The node beside this coordinator tells something. */
+  feed(message: FeedMessage): void {
+    this.#handle({ type: "fed", message });
   }
 
   /** Ends every connection. */

@@ -13,6 +13,7 @@ import { beginMesh } from "../core/state/bootstrap.ts";
 import { decodeImage } from "../core/state/codec.ts";
 import type { SignedEntry } from "../core/state/entry.ts";
 import type { StateLog } from "../storage/state/state_log.ts";
+import type { Follower } from "./follower.ts";
 import type { Log } from "./log.ts";
 import { apply } from "./model/apply.ts";
 import { dismissRevoked } from "./model/log_desk.ts";
@@ -43,6 +44,8 @@ export interface OpenOptions {
   /** Wall time in milliseconds. */
   readonly wallTime: number;
   readonly log: Log;
+  /** For a mesh that another coordinator leads, whose log is there already. */
+  readonly follower?: Follower | null;
 }
 
 /**
@@ -50,18 +53,19 @@ export interface OpenOptions {
  * @throws {MeshError} `state-invalid`, `config-invalid`
  */
 export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
-  const { dataDir, cidr4, random, log } = options;
+  const { dataDir, cidr4, random, log, follower } = options;
   const { snapshot, commands } = stateLog.load();
   let state = snapshot === null ? null : decodeState(snapshot);
-  if (state === null) expectNoMesh(`${dataDir}/${LOG_FILE}`);
+  if (state === null && !follower) expectNoMesh(`${dataDir}/${LOG_FILE}`);
   const identity = coordinatorKey(dataDir, random, { isNew: state === null });
-  const logFile = state === null
+  const meshId = state?.meshId ?? follower?.meshId;
+  const logFile = meshId === undefined
     ? beginLog(identity, options)
-    : openLog(`${dataDir}/${LOG_FILE}`, state.meshId);
+    : openLog(`${dataDir}/${LOG_FILE}`, meshId);
   const { cutBytes } = logFile;
   // What it may have lost comes back from any node that has it.
   if (cutBytes > 0) log("warn", "Cut a damaged end off the mesh's log", { cutBytes });
-  state ??= emptyState(logFile.log.meshId, cidr4);
+  state ??= emptyState(logFile.log.meshId, follower?.cidr4 ?? cidr4);
   if (snapshot === null) stateLog.saveSnapshot(encodeState(state));
   for (const text of commands) state = replay(state, text);
   const keep = (entries: readonly SignedEntry[]) => logFile.append(entries);

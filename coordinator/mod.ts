@@ -7,23 +7,26 @@
 import { mkdirSync } from "node:fs";
 import type { Server } from "node:https";
 import { getRequestListener } from "@hono/node-server";
+import type { FeedMessage } from "../core/control/feed.ts";
 import { PATHS } from "../core/control/envelope.ts";
 import { encodeToken } from "../core/identity/token.ts";
 import { canonicalIp, type Ip } from "../core/ip.ts";
 import type { Random } from "../core/random.ts";
 import { StateLog } from "../storage/state/state_log.ts";
-import { createApp } from "./app.ts";
+import { type Certifier, createApp } from "./app.ts";
 import { ControlSockets } from "./control_sockets.ts";
+import { type Follower, followerCertificate, followerCertifier, readFollower } from "./follower.ts";
 import { openHttpsServer } from "./https_server.ts";
 import { type Opened, openRegistry } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { Adoption } from "./model/adoption.ts";
 import type { ModelEvent } from "./model/apply.ts";
 import { ControlHub } from "./model/control_hub.ts";
 import type { FirstToken } from "./model/mesh.ts";
 import { startStunServer } from "./stun_server.ts";
 import { type Moment, Service } from "./model/service.ts";
 import { RelaySockets } from "./relay_sockets.ts";
-import { MeshCa, readCertificate } from "./tls.ts";
+import { MeshCa, type PemPair, readCertificate } from "./tls.ts";
 
 /** IPv4 range of a mesh that names none. */
 export const DEFAULT_CIDR4 = "172.30.0.0/16";
@@ -55,6 +58,10 @@ export interface Coordinator {
   readonly meshId: string;
   /** Admits the first node of a mesh that nobody has joined; null for any other mesh. */
   firstToken(kind: FirstToken): string | null;
+  /** How far its copy of the mesh's log went when it started. */
+  readonly head: number;
+  /** Takes what the node beside it tells, where it follows another coordinator. */
+  feed(message: FeedMessage): void;
   /** Ends connections and closes the files. */
   close(): Promise<void>;
 }
@@ -77,9 +84,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const stateLog = await StateLog.open(`${dataDir}/state.db`);
   files.defer(() => stateLog.close());
   const cidr4 = options.cidr4 ?? DEFAULT_CIDR4;
-  const opened = openRegistry(stateLog, { dataDir, cidr4, random, wallTime, log });
+  const follower = readFollower(dataDir);
+  const opened = openRegistry(stateLog, { dataDir, cidr4, random, wallTime, log, follower });
   files.use(opened.logFile);
-  const coordinator = await start(options, opened);
+  const coordinator = await start(options, opened, follower);
   const open = files.move();
   return {
     ...coordinator,
@@ -93,16 +101,16 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
 async function start(
   options: CoordinatorOptions,
   { registry, mesh }: Opened,
+  follower: Follower | null,
 ): Promise<Coordinator> {
-  const { dataDir, publicHosts, version, log } = options;
+  const { version, log } = options;
   const wallTime = options.wallTime ?? Date.now;
   const moment = (): Moment => ({ now: performance.now(), wallTime: Math.floor(wallTime()) });
   const { meshId } = registry.state;
-  const isEmpty = mesh.isNew;
-  const ca = await MeshCa.open(dataDir, registry.state, { now: wallTime(), isEmpty });
-  const caPin = options.certificate ? new Uint8Array(32) : ca.pin;
-  const service = new Service({ registry, mesh, random, version });
-  const publicIps = publicHosts.flatMap((host) => canonicalIp(host) ?? []);
+  const { ca, caPin, certificate } = await openCertificates(options, { registry, mesh }, follower);
+  const leader = follower?.leader ?? null;
+  const service = new Service({ registry, mesh, random, version, leader });
+  const publicIps = options.publicHosts.flatMap((host) => canonicalIp(host) ?? []);
   const stun = startStunServer({
     hostname: options.listen.hostname,
     otherAddress: options.stunAddress ?? null,
@@ -111,32 +119,53 @@ async function start(
     log,
   });
   const stunPorts = stun.ports;
-  const hub = new ControlHub({ registry, mesh, random, publicIps, stunPorts });
-  const relay = RelaySockets.of(registry, { random, clock: () => moment().now });
+  const adoption = follower && new Adoption(registry, mesh);
+  const hub = new ControlHub({ registry, mesh, random, publicIps, stunPorts, adoption });
+  // Whom the log admits may use a follower's relay before anybody told of its names.
+  const relay = RelaySockets.of(follower ? mesh : registry, { random, clock: () => moment().now });
   const sockets = new ControlSockets(hub, { moment, log, gone: (peers) => relay.end(peers) });
   const publish = (events: readonly ModelEvent[]) => sockets.publish(events);
   const app = createApp({ service, ca, version, log, moment, publish });
   const { server, port, close } = await openHttpsServer({
     listen: options.listen,
-    certificate: async () =>
-      options.certificate
-        ? readCertificate(options.certificate)
-        : await ca.server(publicHosts, wallTime()),
+    certificate,
     handle: getRequestListener(app.fetch, { overrideGlobalObjects: false }),
     log,
   });
   acceptUpgrades(server, sockets, relay);
-  log("info", "Coordinator listens", { port, mesh: meshId });
+  log("info", "Coordinator listens", { port, mesh: meshId, ...(leader ? { leader } : {}) });
   return {
     port,
     meshId,
     firstToken: (kind) =>
       mesh.isNew ? encodeToken({ caPin, meshId, secret: mesh.firstSecret(kind) }) : null,
+    head: mesh.log.head.seq,
+    feed: (message) => sockets.feed(message),
     close: async () => {
       await Promise.all([sockets.close(), relay.close(), stun.close()]);
       await close();
     },
   };
+}
+
+/** Who certifies, and what proves that this is a coordinator. */
+async function openCertificates(
+  { dataDir, publicHosts, certificate, ...options }: CoordinatorOptions,
+  { registry, mesh }: Pick<Opened, "registry" | "mesh">,
+  follower: Follower | null,
+): Promise<{ ca: Certifier; caPin: Uint8Array; certificate: () => Promise<PemPair> }> {
+  const wallTime = options.wallTime ?? Date.now;
+  // Read again each time: whoever renews it replaces the files.
+  const given = certificate && (() => Promise.resolve(readCertificate(certificate)));
+  if (follower) {
+    const ca = followerCertifier(dataDir, follower);
+    const own = () => Promise.resolve(followerCertificate(dataDir));
+    return { ca, caPin: new Uint8Array(32), certificate: given ?? own };
+  }
+  const isEmpty = mesh.isNew;
+  const ca = await MeshCa.open(dataDir, registry.state, { now: wallTime(), isEmpty });
+  const caPin = certificate ? new Uint8Array(32) : ca.pin;
+  return { ca, caPin, certificate: given ?? (() => ca.server(publicHosts, wallTime())) };
 }
 
 /** Gives each request for a WebSocket to whom its path belongs. */

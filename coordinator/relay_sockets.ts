@@ -20,7 +20,6 @@ import {
 import { decline, remoteIp } from "./control_sockets.ts";
 import type { PeerId } from "../core/ids.ts";
 import { type RateLimit, RateLimiter, sourceKey } from "./model/rate_limiter.ts";
-import type { Registry } from "./model/registry.ts";
 
 /** Connections at once, greeted or not. */
 const MAX_CONNECTIONS = 16_384;
@@ -70,10 +69,12 @@ export class RelaySockets {
 
   /** The relay of a mesh. */
   static of(
-    registry: Registry,
+    mesh: {
+      readonly state: { readonly nodes: ReadonlyMap<PeerId, { readonly identity: string }> };
+    },
     { random, clock }: { readonly random: Random; readonly clock: () => Millis },
   ): RelaySockets {
-    const identityOf = (peer: string) => registry.state.nodes.get(peer)?.identity ?? null;
+    const identityOf = (peer: string) => mesh.state.nodes.get(peer)?.identity ?? null;
     return new RelaySockets(new RelayHub({ identityOf, random }), { clock });
   }
 

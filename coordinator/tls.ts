@@ -3,7 +3,8 @@
  *
  * ```
  * root            pinned by every join token; 10 years
- *  ├─ server      the coordinator's: this.tunnelmesh and its public names; 1 year, renewed at start
+ *  ├─ server      a coordinator's: this.tunnelmesh and its public names; 1 year, renewed at start;
+ *  │              further coordinators get theirs when their nodes register
  *  └─ nodes CA    may only speak for the mesh's domains and addresses; 10 years
  *      └─ node    NAME.tunnelmesh, .mesh, .tm and its mesh addresses; 1 year
  * ```
@@ -99,24 +100,47 @@ export class MeshCa {
 
   /** The coordinator's own certificate for `hosts`, kept while it is good for them. */
   async server(hosts: readonly string[], now: number): Promise<PemPair> {
-    const names = [...new Set([...SUFFIXES.map((suffix) => `this.${suffix}`), ...hosts])];
+    const names = serverNames(hosts);
     const kept = await load(this.#dataDir, "tls");
     if (kept && await isGoodFor(kept.certificate, this.#root.certificate, names, now)) {
       return await pemPair(kept);
     }
     const keys = await generateKeys();
-    const certificate = await x509.X509CertificateGenerator.create({
+    const certificate = await this.#certifyServer(names, keys.publicKey, now);
+    return await pemPair(await save(this.#dataDir, "tls", { certificate, key: keys.privateKey }));
+  }
+
+  /**
+   * A certificate for the server of a further coordinator, reached by `hosts`.
+   *
+   * @param publicKey base64 of a P-256 SubjectPublicKeyInfo.
+   * @throws {MeshError} `key-invalid`
+   */
+  async certifyCoordinator(
+    hosts: readonly string[],
+    publicKey: string,
+    now: number,
+  ): Promise<string> {
+    const key = await importPublicKey(publicKey);
+    return (await this.#certifyServer(serverNames(hosts), key, now)).toString("pem") + "\n";
+  }
+
+  async #certifyServer(
+    names: readonly string[],
+    publicKey: CryptoKey,
+    now: number,
+  ): Promise<x509.X509Certificate> {
+    return await x509.X509CertificateGenerator.create({
       ...frame("CN=TunnelMesh coordinator", now, YEAR_MS),
       issuer: this.#root.certificate.subject,
-      publicKey: keys.publicKey,
+      publicKey,
       signingKey: this.#root.key,
       signingAlgorithm: ALGORITHM,
       extensions: [
         ...leafExtensions(names, [x509.ExtendedKeyUsage.serverAuth]),
-        ...await keyIdentifiers(keys.publicKey, this.#root.certificate),
+        ...await keyIdentifiers(publicKey, this.#root.certificate),
       ],
     });
-    return await pemPair(await save(this.#dataDir, "tls", { certificate, key: keys.privateKey }));
   }
 
   /**
@@ -126,15 +150,7 @@ export class MeshCa {
    * @throws {MeshError} `key-invalid`
    */
   async issue(subject: CertificateSubject, publicKey: string, now: number): Promise<string> {
-    let key: CryptoKey;
-    try {
-      const spki = fromBase64(publicKey) as Uint8Array<ArrayBuffer>;
-      key = await crypto.subtle.importKey("spki", spki, ALGORITHM, true, ["verify"]);
-    } catch (cause) {
-      throw new MeshError("key-invalid", "Cannot certify the TLS key: it is no P-256 key", {
-        cause,
-      });
-    }
+    const key = await importPublicKey(publicKey);
     const labels = [...new Set([subject.name, ...subject.aliases])];
     const names = [
       ...labels.flatMap((label) => SUFFIXES.map((suffix) => `${label}.${suffix}`)),
@@ -155,6 +171,21 @@ export class MeshCa {
     });
     const chain = [certificate, this.#nodes.certificate];
     return chain.map((each) => each.toString("pem") + "\n").join("");
+  }
+}
+
+/** What a coordinator's certificate is good for: reached by `hosts`, it proves that it is one. */
+function serverNames(hosts: readonly string[]): string[] {
+  return [...new Set([...SUFFIXES.map((suffix) => `this.${suffix}`), ...hosts])];
+}
+
+/** @throws {MeshError} `key-invalid` */
+async function importPublicKey(text: string): Promise<CryptoKey> {
+  try {
+    const spki = fromBase64(text) as Uint8Array<ArrayBuffer>;
+    return await crypto.subtle.importKey("spki", spki, ALGORITHM, true, ["verify"]);
+  } catch (cause) {
+    throw new MeshError("key-invalid", "Cannot certify the TLS key: it is no P-256 key", { cause });
   }
 }
 

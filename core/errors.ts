@@ -35,6 +35,7 @@ export const ERRORS = {
   "name-reserved": { exit: 2, http: 403 },
   "name-taken": { exit: 2, http: 409 },
   "name-unknown": { exit: 1, http: 404 },
+  "not-leading": { exit: 3, http: 421 },
   "passphrase-wrong": { exit: 1, http: 400 },
   "peer-unknown": { exit: 1, http: 404 },
   "policy-unfit": { exit: 1, http: 409 },

@@ -6,7 +6,15 @@ import { z } from "zod";
 import { defineCommand } from "../command.ts";
 import { usage } from "../parse.ts";
 import { absolutePath } from "../paths.ts";
-import { fileOption, given, nodeFlags, nodeOptions, textOption } from "../setting_options.ts";
+import {
+  fileOption,
+  followerFlags,
+  followerOptions,
+  given,
+  nodeFlags,
+  nodeOptions,
+  textOption,
+} from "../setting_options.ts";
 import { nodePermissions } from "../run_permissions.ts";
 import { isMember, NODE_PERMISSIONS, prepareNode, runPrepared, surroundingsOf } from "../start.ts";
 import { resolveNode } from "../resolve_options.ts";
@@ -33,6 +41,10 @@ export const join = defineCommand({
       meaning: "Join another mesh beside the first, with the token in a file",
     },
     {
+      command: "sudo tunnelmesh join https://192.0.2.7:8443 --token tm2_... --coordinator",
+      meaning: "Be a further coordinator of the mesh, too",
+    },
+    {
       command: "sudo tunnelmesh join --config /etc/tunnelmesh/peer.yaml",
       meaning: "Take everything from a file",
     },
@@ -47,6 +59,7 @@ export const join = defineCommand({
     token: textOption("auth_token", "TOKEN"),
     tokenFile: fileOption("auth_token_file", "FILE"),
     ...nodeOptions,
+    ...followerOptions,
   }),
   permissions: NODE_PERMISSIONS,
   async prepare(input, context) {
@@ -61,6 +74,7 @@ export const join = defineCommand({
     const files = await context.config();
     const loaded = await files.loadPeer({
       ...nodeFlags(input),
+      ...followerFlags(input, context),
       ...given({
         "server": [url === undefined ? "--server" : "URL", url ?? server],
         "auth_token": ["--token", token],

@@ -51,7 +51,10 @@ export const serve = defineCommand({
       config.logLevel,
       surroundings,
     );
-    const others = othersOf(surroundings.contexts, coordinator.context);
+    const others = {
+      isFollower: false,
+      ...othersOf(surroundings.contexts, coordinator.context),
+    };
     if (!config.joinMesh) {
       // Its packages look into the environment when they are loaded, and never again.
       await import("../coordinator_main.ts");

@@ -76,7 +76,8 @@ const create = defineCommand({
     const expiresInMs = parseDuration(expires);
     const made = await client.createToken({ ...choices, tags, isCoordinator, expiresInMs });
     const { id, token, expiresAt } = made;
-    const command = `sudo tunnelmesh join ${url} --token ${token}`;
+    const role = isCoordinator ? " --coordinator" : "";
+    const command = `sudo tunnelmesh join ${url} --token ${token}${role}`;
     const admits = choices.reusable ? "any number of machines" : "one machine";
     out.document({ ...made, url, command }, () => [
       `Token ${id} admits ${admits}, ${lifeOf(expiresAt)}.`,

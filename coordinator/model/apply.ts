@@ -52,6 +52,8 @@ export function apply(state: State, command: Command): Applied {
       return remove(state, command);
     case "seen":
       return seen(state, command);
+    case "adopt":
+      return adopt(state, command);
     default:
       return unreachable(command);
   }
@@ -161,6 +163,35 @@ function seen(state: State, { id, at }: CommandOf<"seen">): Applied {
   if (!node || at - node.seenAt < SEEN_STEP_MS) return { state, events: [] };
   const nodes = new Map(state.nodes).set(id, { ...node, seenAt: at });
   return { state: { ...state, nodes }, events: [] };
+}
+
+/** Whether the record may be believed was judged before; here it only has to be one. */
+function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">): Applied {
+  const parsed = NodeRecord.safeParse(jsonOrNull(signed.payload));
+  const [ip4, ip6] = parsed.data?.addresses ?? [];
+  if (!parsed.success || ip4 === undefined || ip6 === undefined) {
+    throw new MeshError("record-invalid", "Cannot adopt record: it is no node's with addresses");
+  }
+  const { id, identity, name, aliases, seq } = parsed.data;
+  const held = state.nodes.get(id);
+  if (held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
+  const node: Node = {
+    id,
+    identity,
+    name,
+    wantedName: name,
+    aliases,
+    ip4,
+    ip6,
+    registeredAt: held?.registeredAt ?? at,
+    seenAt: Math.max(seenAt, held?.seenAt ?? 0),
+    record: signed,
+    recordSeq: seq,
+  };
+  const departed = new Map(state.departed);
+  departed.delete(id);
+  const nodes = new Map(state.nodes).set(id, node);
+  return { state: { ...state, nodes, departed }, events: [{ type: "node-changed", id }] };
 }
 
 /** @throws {MeshError} "peer-unknown" */

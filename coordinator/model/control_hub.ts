@@ -12,19 +12,21 @@
  * order. Changes are told at once when the mesh is quiet and at most every {@link FLUSH_MS}
  * otherwise, so that 200 nodes that reconnect together do not cost 200 x 200 messages.
  *
+ * A follower does the same for whoever connects to it; it adopts members instead of registering
+ * them, and what it knows of the others comes from the node beside it ({@link Elsewhere}).
+ *
  * Presence (who is online, endpoints) lives here and dies with the process; nodes announce
  * themselves again within seconds. Registrations and records go through the {@link Registry}, talk
  * about the mesh's log through the {@link LogDesk}.
  * @module
  */
 import { fromBase64Url, toBase64Url } from "../../core/bytes.ts";
+import type { FeedMessage } from "../../core/control/feed.ts";
 import { controlBytes } from "../../core/control/envelope.ts";
 import {
   type Hello,
-  type Netmap,
   type NodeMessage,
   parseNodeMessage,
-  type PeerEntry,
   type ServerMessage,
 } from "../../core/control/messages.ts";
 import { isSameRecord, RecordVerifier } from "../../core/control/roster.ts";
@@ -33,13 +35,14 @@ import { MeshError } from "../../core/errors.ts";
 import { peerIdOf, verify } from "../../core/identity/keys.ts";
 import type { SignedRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
-import { type Endpoint, type Ip } from "../../core/ip.ts";
+import type { Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { SyncEvent } from "../../core/state/sync.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
+import { Directory } from "./directory.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { LogDesk } from "./log_desk.ts";
-import { type ConnectionId, endpointsOf, type Presence } from "./presence.ts";
+import type { ConnectionId } from "./presence.ts";
 import type { ControlHubOptions, HubEffect, HubEvent } from "./hub_types.ts";
 import { type Node, SEEN_STEP_MS } from "./state.ts";
 
@@ -74,12 +77,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   readonly #verifier: RecordVerifier;
   readonly #desk: LogDesk;
   readonly #connections = new Map<ConnectionId, Connection>();
-  readonly #presence = new Map<PeerId, Presence>();
   readonly #messages = new RateLimiter(MESSAGE_LIMIT);
   readonly #calls = new RateLimiter(CALL_LIMIT);
-  readonly #dirty = new Set<PeerId>();
-  #coordinators: string;
-  #version = 1;
+  readonly #directory: Directory;
   #flushAt: Millis = NEVER;
   #flushedAt: Millis = -NEVER;
   /** No connection expires before this; it may be early. */
@@ -90,7 +90,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   constructor(options: ControlHubOptions) {
     this.#options = options;
     this.#verifier = options.verifier ?? new RecordVerifier();
-    this.#coordinators = this.#coordinatorIds().join();
+    this.#directory = new Directory({ ...options, isFollower: !!options.adoption });
     this.#desk = new LogDesk(options.mesh, options.registry);
   }
 
@@ -106,7 +106,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   }
 
   isOnline(id: PeerId): boolean {
-    return typeof this.#presence.get(id)?.connection === "number";
+    return this.#directory.connectionOf(id) !== null;
   }
 
   handle(event: HubEvent, now: Millis): HubEffect[] {
@@ -125,6 +125,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       case "changed":
         this.#follow(event.events, now);
         break;
+      case "fed":
+        this.#fed(event.message, now);
+        break;
       case "tick":
         this.#log({ type: "tick" }, now);
         break;
@@ -136,6 +139,30 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     if (now >= this.#expiryAt) this.#expire(now);
     if (now >= this.#flushAt) this.#flush(now);
     return this.#effects;
+  }
+
+  /** The node beside a follower tells something; what is refused of it harms nothing else. */
+  #fed(message: FeedMessage, now: Millis): void {
+    const { adoption, mesh } = this.#options;
+    if (!adoption) return;
+    switch (message.type) {
+      case "entries": {
+        const alert = mesh.appendFed(message.entries);
+        if (alert) this.#effects.push({ type: "alert", alert });
+        return this.#log({ type: "appended" }, now);
+      }
+      case "peers": {
+        this.#follow(adoption.takeAll(message.peers, this.#wallTime), now);
+        const news = message.isPresence ? this.#directory.told(message.peers) : [];
+        for (const id of news) this.#markDirty(id, now);
+        return;
+      }
+      case "alone":
+        for (const id of this.#directory.elsewhere.end()) this.#markDirty(id, now);
+        return;
+      default:
+        unreachable(message);
+    }
   }
 
   #connect(id: ConnectionId, remote: Ip, now: Millis): void {
@@ -174,7 +201,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     }
     switch (message.type) {
       case "endpoints":
-        Object.assign(this.#presence.get(peer)!, {
+        Object.assign(this.#directory.presence.get(peer)!, {
           claimed: message.endpoints,
           links: message.links,
         });
@@ -198,10 +225,12 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
 
   /** Talks about the mesh's log, and takes leave of those who are no members any more. */
   #log(event: SyncEvent, now: Millis): void {
-    const { effects, left, hasGrown } = this.#desk.handle(event, { now, wallTime: this.#wallTime });
+    const moment = { now, wallTime: this.#wallTime };
+    const { effects, left, gone, hasGrown } = this.#desk.handle(event, moment);
     this.#effects.push(...effects);
+    if (gone.length > 0) this.#effects.push({ type: "gone", peers: gone });
     this.#follow(left, now);
-    if (!hasGrown || this.#coordinatorIds().join() === this.#coordinators) return;
+    if (!hasGrown || !this.#directory.areCoordinatorsOther) return;
     if (this.#flushAt === NEVER) this.#flushAt = Math.max(now, this.#flushedAt + FLUSH_MS);
   }
 
@@ -212,16 +241,17 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const key = fromBase64Url(hello.identity);
     const id = peerIdOf(key);
     this.#options.mesh.member(id, this.#state.nodes.get(id)?.seenAt ?? 0, this.#wallTime);
+    const isProven = verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
+    const { adoption } = this.#options;
+    if (adoption && isProven) this.#follow(adoption.take(hello.record, this.#wallTime), now);
     const node = memberOf(this.#state, id);
-    const isProven = node.identity === hello.identity &&
-      verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
-    if (!isProven) {
+    if (!isProven || node.identity !== hello.identity) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
     }
     this.#takeRecord(node, hello.record, now);
-    const before = this.#presence.get(node.id)?.connection ?? null;
+    const before = this.#directory.connectionOf(node.id);
     connection.peer = node.id;
-    this.#presence.set(node.id, {
+    this.#directory.presence.set(node.id, {
       connection: connection.id,
       claimed: hello.endpoints,
       links: hello.links,
@@ -235,7 +265,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       this.#refuse(before, new MeshError("already-running", message), now);
     }
     this.#saw(node);
-    this.#send(connection.id, { type: "netmap", netmap: this.#netmap() });
+    this.#send(connection.id, { type: "netmap", netmap: this.#directory.netmap() });
     const source = String(connection.id);
     this.#log({ type: "connected", source, key: node.identity, isCoordinator: false }, now);
     this.#markDirty(node.id, now);
@@ -250,6 +280,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   /** Verifies a record and keeps it; one that is known already costs nothing. */
   #takeRecord(node: Node, signed: SignedRecord, now: Millis): void {
     if (node.record && isSameRecord(node.record, signed)) return;
+    const { adoption } = this.#options;
+    if (adoption) return this.#follow(adoption.take(signed, this.#wallTime), now);
     this.#verifier.verify(signed);
     const at = this.#wallTime;
     const command = { type: "update-record", at, id: node.id, record: signed } as const;
@@ -258,9 +290,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
 
   /** Tells `to` that `from` begins a handshake with it, and where `from` is. */
   #passCall(connection: Connection, from: PeerId, to: PeerId, now: Millis): void {
-    const target = this.#presence.get(to)?.connection ?? null;
+    const target = this.#directory.connectionOf(to);
     if (target === null || to === from || !this.#calls.take(String(connection.id), now)) return;
-    this.#send(target, { type: "call", peer: from, endpoints: this.#endpointsOf(from) });
+    this.#send(target, { type: "call", peer: from, endpoints: this.#directory.endpointsOf(from) });
   }
 
   #follow(events: readonly ModelEvent[], now: Millis): void {
@@ -268,8 +300,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       this.#markDirty(event.id, now);
       if (event.type !== "node-left") continue;
       this.#effects.push({ type: "gone", peers: [event.id] });
-      const connection = this.#presence.get(event.id)?.connection ?? null;
-      this.#presence.delete(event.id);
+      this.#options.adoption?.release(event.id);
+      const connection = this.#directory.connectionOf(event.id);
+      this.#directory.forget(event.id);
       if (connection === null) continue;
       const isRevoked = this.#options.mesh.state.revoked.has(event.id);
       const why = isRevoked ? "the node was revoked" : "the node has left the mesh";
@@ -294,7 +327,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const peer = this.#connections.get(id)?.peer;
     this.#connections.delete(id);
     if (peer) this.#log({ type: "disconnected", source: String(id) }, now);
-    const presence = peer && this.#presence.get(peer);
+    const presence = peer && this.#directory.presence.get(peer);
     if (!presence || presence.connection !== id) return;
     presence.connection = null;
     presence.lastSeen = this.#wallTime;
@@ -312,7 +345,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   }
 
   #markDirty(id: PeerId, now: Millis): void {
-    this.#dirty.add(id);
+    this.#directory.mark(id);
     if (this.#flushAt === NEVER) this.#flushAt = Math.max(now, this.#flushedAt + FLUSH_MS);
   }
 
@@ -320,71 +353,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
   #flush(now: Millis): void {
     this.#flushAt = NEVER;
     this.#flushedAt = now;
-    const upsert: PeerEntry[] = [];
-    const remove: PeerId[] = [];
-    for (const id of this.#dirty) {
-      const entry = this.#entryOf(id);
-      if (entry) upsert.push(entry);
-      else if (!this.#state.nodes.has(id)) remove.push(id);
-    }
-    this.#dirty.clear();
-    const coordinators = this.#coordinatorIds();
-    const areOther = coordinators.join() !== this.#coordinators;
-    if (upsert.length === 0 && remove.length === 0 && !areOther) return;
-    this.#coordinators = coordinators.join();
-    this.#version++;
-    const message: ServerMessage = {
-      type: "delta",
-      version: this.#version,
-      upsert,
-      remove,
-      ...(areOther ? { coordinators } : {}),
-    };
+    const message = this.#directory.delta();
+    if (!message) return;
     for (const { id, peer } of this.#connections.values()) if (peer) this.#send(id, message);
-  }
-
-  #netmap(): Netmap {
-    const { meshId, cidr4, prefix6, nodes, departed } = this.#state;
-    const peers: PeerEntry[] = [];
-    for (const id of [...departed.keys(), ...nodes.keys()]) {
-      const entry = this.#entryOf(id);
-      if (entry) peers.push(entry);
-    }
-    const coordinators = this.#coordinatorIds();
-    const stunPorts = [...this.#options.stunPorts ?? []];
-    const { key: logKey } = this.#options.mesh;
-    const version = this.#version;
-    return { version, meshId, cidr4, prefix6, coordinators, peers, stunPorts, logKey };
-  }
-
-  /** A peer as the others see it; null for one that never published a record. */
-  #entryOf(id: PeerId): PeerEntry | null {
-    const node = this.#state.nodes.get(id);
-    const record = node?.record;
-    if (!record) {
-      const farewell = this.#state.departed.get(id);
-      if (!farewell) return null;
-      const { record, at: lastSeen } = farewell;
-      return { record, endpoints: [], online: false, bootId: "", lastSeen };
-    }
-    const presence = this.#presence.get(id);
-    return {
-      record,
-      endpoints: this.#endpointsOf(id),
-      ...(presence?.links ? { links: presence.links } : {}),
-      online: typeof presence?.connection === "number",
-      bootId: presence?.bootId ?? "",
-      lastSeen: presence?.lastSeen ?? node!.seenAt,
-    };
-  }
-
-  #endpointsOf(id: PeerId): Endpoint[] {
-    const presence = this.#presence.get(id);
-    return presence ? endpointsOf(presence, this.#options.publicIps ?? [], this.#state) : [];
-  }
-
-  #coordinatorIds(): PeerId[] {
-    return [...this.#state.nodes.keys()].filter((id) => this.#options.mesh.isCoordinator(id));
   }
 
   #send(connection: ConnectionId, message: ServerMessage): void {

@@ -2,12 +2,14 @@
  * What goes into the control hub and comes out of it.
  * @module
  */
+import type { FeedMessage } from "../../core/control/feed.ts";
 import type { ServerMessage } from "../../core/control/messages.ts";
 import type { RecordVerifier } from "../../core/control/roster.ts";
 import type { PeerId } from "../../core/ids.ts";
 import type { Ip } from "../../core/ip.ts";
 import type { Random } from "../../core/random.ts";
 import type { SyncAlert } from "../../core/state/sync.ts";
+import type { Adoption } from "./adoption.ts";
 import type { ModelEvent } from "./apply.ts";
 import type { Mesh } from "./mesh.ts";
 import type { ConnectionId } from "./presence.ts";
@@ -22,6 +24,8 @@ export type HubEvent =
     | { readonly type: "close"; readonly connection: ConnectionId }
     /** The model or the mesh's log changed by another way, e.g. a registration. */
     | { readonly type: "changed"; readonly events: readonly ModelEvent[] }
+    /** For a follower: what the node beside it knows; see `core/control/feed.ts`. */
+    | { readonly type: "fed"; readonly message: FeedMessage }
     | { readonly type: "tick" }
   );
 
@@ -47,4 +51,6 @@ export interface ControlHubOptions {
   /** UDP ports of this coordinator's STUN responders. */
   readonly stunPorts?: readonly number[];
   readonly verifier?: RecordVerifier;
+  /** Makes this a follower, which takes names and addresses from the members' own records. */
+  readonly adoption?: Adoption | null;
 }

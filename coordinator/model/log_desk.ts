@@ -6,6 +6,7 @@
  * Whom to tell of that, and whose connection ends, is the hub's affair.
  * @module
  */
+import type { PeerId } from "../../core/ids.ts";
 import type { Millis } from "../../core/machine.ts";
 import { LogSync, type SyncEvent } from "../../core/state/sync.ts";
 import type { ModelEvent } from "./apply.ts";
@@ -18,6 +19,8 @@ export interface LogNews {
   readonly effects: readonly HubEffect[];
   /** Members that are none any more. */
   readonly left: readonly ModelEvent[];
+  /** The same of those who are not registered, as somebody whom a follower has not adopted yet. */
+  readonly gone: readonly PeerId[];
   readonly hasGrown: boolean;
 }
 
@@ -29,6 +32,7 @@ export class LogDesk {
   #wallTime = 0;
   /** How far the registry has followed the log. */
   #followed: number;
+  #members: ReadonlySet<PeerId>;
 
   constructor(mesh: Mesh, registry: Registry) {
     this.#mesh = mesh;
@@ -38,6 +42,7 @@ export class LogDesk {
       sign: mesh.headSigner(() => this.#wallTime),
     });
     this.#followed = mesh.log.head.seq;
+    this.#members = new Set(mesh.state.nodes.keys());
   }
 
   get deadline(): Millis {
@@ -69,13 +74,16 @@ export class LogDesk {
       }
     }
     const hasGrown = this.isBehind;
-    return { effects, left: hasGrown ? this.#follow() : [], hasGrown };
+    return { effects, ...hasGrown ? this.#follow() : { left: [], gone: [] }, hasGrown };
   }
 
-  #follow(): ModelEvent[] {
+  #follow(): Pick<LogNews, "left" | "gone"> {
     const left = dismissRevoked(this.#mesh, this.#registry, this.#wallTime);
+    const before = this.#members;
+    this.#members = new Set(this.#mesh.state.nodes.keys());
     this.#followed = this.#mesh.log.head.seq;
-    return left;
+    const gone = before.difference(this.#members).difference(new Set(left.map(({ id }) => id)));
+    return { left, gone: [...gone] };
   }
 }
 

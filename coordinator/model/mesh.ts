@@ -22,6 +22,7 @@ import { type SignedEntry, verifyEntry } from "../../core/state/entry.ts";
 import { DEFAULT_EXPIRES_AFTER_MS, expiryOf } from "../../core/state/expiry.ts";
 import { headSigner } from "../../core/state/head.ts";
 import type { Head, MeshLog } from "../../core/state/log.ts";
+import type { SyncAlert } from "../../core/state/sync.ts";
 import {
   isCoordinator,
   type MemberNode,
@@ -156,6 +157,24 @@ export class Mesh {
       }
       return trial.append(each).signed;
     }));
+  }
+
+  /**
+   * Takes what a follower is fed but for what it has: entries that are in order, so that only the
+   * log judges them. Returns why it refuses them, or null.
+   */
+  appendFed(entries: readonly unknown[]): SyncAlert | null {
+    const { seq } = this.log.head;
+    const trial = this.log.branch();
+    try {
+      const news = entries.filter((each) => verifyEntry(each).entry.seq > seq);
+      this.#take(news.map((each) => trial.append(each).signed));
+      return null;
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      const { code, message: why } = error;
+      return { type: "refused", source: "the node beside", code, why };
+    }
   }
 
   /**

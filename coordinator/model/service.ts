@@ -58,11 +58,20 @@ export interface Answer<T> {
 /** A registration's reply but for the certificates. */
 export type Registration = Omit<RegisterReply, "caCertificate" | "certificate">;
 
+/** Public keys that a registration wants certified. */
+export interface CertificatesWanted {
+  readonly tlsPublicKey: string | null;
+  /** Null for all but nodes with a coordinator beside them. */
+  readonly coordinator: NonNullable<RegisterBody["coordinator"]> | null;
+}
+
 export interface ServiceOptions {
   readonly registry: Registry;
   readonly random: Random;
   readonly mesh: Mesh;
   readonly version: string;
+  /** Makes this a follower: `https://host:port` of the coordinator that it follows. */
+  readonly leader?: string | null;
 }
 
 /** The coordinator's answers. */
@@ -86,12 +95,10 @@ export class Service {
   /**
    * Admits a node or welcomes it back: same identity, same addresses.
    * @throws {MeshError} "challenge-invalid", "identity-mismatch", "token-*", "entry-*", "log-*",
-   *   "name-*", "peer-unknown", "address-pool-exhausted", "protocol-invalid"
+   *   "name-*", "peer-unknown", "address-pool-exhausted", "protocol-invalid", "not-leading"
    */
-  register(
-    envelope: Envelope,
-    moment: Moment,
-  ): Answer<Registration> & { readonly tlsPublicKey: string | null } {
+  register(envelope: Envelope, moment: Moment): Answer<Registration> & CertificatesWanted {
+    this.#expectLeading("register nodes");
     const body = parseJson(RegisterBody, envelope.body, "registration");
     this.#authenticate(envelope, body, registerBytes(envelope.body), moment);
     this.#admit(body, moment);
@@ -104,7 +111,8 @@ export class Service {
     });
     const node = memberOf(this.state, idOf(body.identity));
     const reply = this.#describe(node, moment);
-    return { reply, events, tlsPublicKey: body.tlsPublicKey ?? null };
+    const coordinator = reply.isCoordinator ? body.coordinator ?? null : null;
+    return { reply, events, tlsPublicKey: body.tlsPublicKey ?? null, coordinator };
   }
 
   /** Lets the mesh's log say whether the sender is a member, with what it brings for that. */
@@ -155,9 +163,10 @@ export class Service {
   /**
    * `POST /api/v1/log`: entries for the mesh's log, from any member. Who may state them is the
    * log's to say, whoever brings them.
-   * @throws {MeshError} "peer-unknown", "entry-*", "log-*"
+   * @throws {MeshError} "peer-unknown", "entry-*", "log-*", "not-leading"
    */
   appendLog(envelope: Envelope, moment: Moment): LogAppendReply {
+    this.#expectLeading("add to the mesh's log");
     const what = "entries for the mesh's log";
     const body = parseJson(LogAppendBody, envelope.body, what, MAX_LOG_REQUEST_BYTES);
     this.#authenticateCall("POST", PATHS.log, envelope, body, moment);
@@ -165,6 +174,15 @@ export class Service {
     memberOf(this.state, idOf(body.identity));
     mesh.append(body.entries, moment.wallTime);
     return mesh.log.head;
+  }
+
+  /** There is one order of entries and one who gives addresses, so there is one who leads. */
+  #expectLeading(what: string): void {
+    const { leader } = this.#options;
+    if (!leader) return;
+    throw new MeshError("not-leading", `Cannot ${what}: only the coordinator at ${leader} does`, {
+      hint: "Try again when that one is back; traffic and policy go on without it",
+    });
   }
 
   #describe(node: Node, { wallTime }: Moment): Registration {

@@ -93,6 +93,14 @@ export const Command = z.discriminatedUnion("type", [
   /** It is no member any more. */
   z.strictObject({ type: z.literal("remove"), at: WallTime, id: PeerId }),
   z.strictObject({ type: z.literal("seen"), at: WallTime, id: PeerId }),
+  /** A follower takes over what the leading coordinator registered, as the node states it. */
+  z.strictObject({
+    type: z.literal("adopt"),
+    at: WallTime,
+    /** Verified by whoever makes the command. */
+    record: SignedRecord,
+    seenAt: WallTime,
+  }),
 ]);
 export type Command = Readonly<z.infer<typeof Command>>;
 export type CommandOf<T extends Command["type"]> = Extract<Command, { type: T }>;

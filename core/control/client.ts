@@ -127,7 +127,8 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     const live = this.#live;
     if (!live) return this.#dialer.deadline;
     if (!live.isReady) return live.openedAt + HELLO_TIMEOUT_MS;
-    return this.#ping ? this.#ping.sentAt + PONG_TIMEOUT_MS : this.#pingAt;
+    const at = this.#ping ? this.#ping.sentAt + PONG_TIMEOUT_MS : this.#pingAt;
+    return this.view.isFollowers ? Math.min(at, this.#dialer.improveAt) : at;
   }
 
   handle(event: ControlEvent, now: Millis): ControlEffect[] {
@@ -182,18 +183,28 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     } else if (live?.isReady && !this.#ping && now >= this.#pingAt) {
       this.#sendPing(now, effects);
     }
+    if (this.#live?.isReady && this.view.isFollowers) this.#dialer.improve(now, effects);
     if (this.#live) return;
     if (this.#dialer.tick(now, effects)) this.#enter("disconnected", "no answer", now, effects);
   }
 
   #opened(connection: ConnectionId, now: Millis, effects: ControlEffect[]): void {
-    if (this.#live || !this.#dialer.opened(connection, effects)) return;
+    const before = this.#live;
+    if (!this.#dialer.opened(connection, now, effects)) return;
+    // A follower was all there was until now.
+    if (before) {
+      effects.push({ type: "close", connection: before.connection });
+      this.#ping = null;
+      this.#enter("connecting", null, now, effects);
+    }
     this.#live = { connection, openedAt: now, isGreeted: false, isReady: false };
   }
 
   #closed(connection: ConnectionId, reason: string, now: Millis, effects: ControlEffect[]): void {
     if (connection === this.#live?.connection) return this.#lost(reason, now, effects);
-    if (this.#dialer.failed(connection, now)) this.#enter("disconnected", reason, now, effects);
+    if (this.#dialer.failed(connection, now) && !this.#live) {
+      this.#enter("disconnected", reason, now, effects);
+    }
   }
 
   #receive(text: string, wallTime: number, now: Millis, effects: ControlEffect[]): void {
@@ -260,6 +271,7 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     const live = this.#live!;
     if (!live.isGreeted) throw new MeshError("protocol-invalid", "Cannot use netmap: no challenge");
     const changes = this.view.replace(netmap);
+    if (!this.view.isFollowers) this.#dialer.settle(effects);
     const isFirst = !live.isReady;
     live.isReady = true;
     if (isFirst) {

@@ -17,6 +17,8 @@ export const ATTEMPT_TIMEOUT_MS = 6_000;
 export const FIRST_DELAY_MS = 100;
 /** Longest pause before a retry, jitter included: a restarted coordinator is found within 2 s. */
 export const MAX_DELAY_MS = 1_500;
+/** How often a better URL is tried beside a connection that is open. */
+export const IMPROVE_INTERVAL_MS = 15_000;
 /** Attempts that may be open at once. */
 const MAX_ATTEMPTS = 4;
 /** A pause is this share of its nominal length, and up to {@link JITTER} longer. */
@@ -52,6 +54,9 @@ export class Dialer {
   #failures = 0;
   /** Attempts since the last pause that failed; a round ends when each URL had its turn. */
   #failedInRound = 0;
+  #improveAt: Millis = 0;
+  /** Which of the URLs before the open one is tried next. */
+  #better = 0;
 
   constructor(urls: readonly string[], random: Random) {
     this.#urls = urls;
@@ -73,9 +78,10 @@ export class Dialer {
     return deadline;
   }
 
+  /** Takes other URLs; where one of the old ones is open, what comes before it has changed. */
   setUrls(urls: readonly string[]): void {
     this.#urls = urls;
-    this.#index = 0;
+    this.#index = Math.max(0, urls.indexOf(this.#lastUrl));
   }
 
   /** Ends attempts that got no answer, begins one when it is time. True when one ended. */
@@ -103,7 +109,7 @@ export class Dialer {
   }
 
   /** A socket opened: closes the other attempts. False when it is none of the attempts. */
-  opened(connection: ConnectionId, effects: Sink): boolean {
+  opened(connection: ConnectionId, now: Millis, effects: Sink): boolean {
     const attempt = this.#attempts.get(connection);
     if (!attempt) return false;
     this.#attempts.delete(connection);
@@ -112,7 +118,41 @@ export class Dialer {
     // The URL that worked is the first one to try next time.
     this.#index = Math.max(0, this.#urls.indexOf(attempt.url));
     this.#failedInRound = 0;
+    this.#better = 0;
+    this.#improveAt = now + IMPROVE_INTERVAL_MS;
     return true;
+  }
+
+  /**
+   * Beside a connection that is open, tries the URLs before its own, one after the other; one that
+   * opens is reported to {@link opened} as any other. Ends attempts that got no answer.
+   */
+  improve(now: Millis, effects: Sink): void {
+    for (const [connection, { startedAt }] of this.#attempts) {
+      if (now < startedAt + ATTEMPT_TIMEOUT_MS) continue;
+      effects.push({ type: "close", connection });
+      this.#attempts.delete(connection);
+    }
+    if (this.#index === 0 || now < this.#improveAt) return;
+    this.#improveAt = now + IMPROVE_INTERVAL_MS;
+    const url = this.#urls[this.#better++ % this.#index]!;
+    const connection = this.#next++;
+    this.#attempts.set(connection, { url, startedAt: now });
+    effects.push({ type: "connect", connection, url });
+  }
+
+  /** When {@link improve} is to be called next. */
+  get improveAt(): Millis {
+    let at = this.#index === 0 ? NEVER : this.#improveAt;
+    for (const { startedAt } of this.#attempts.values()) {
+      at = Math.min(at, startedAt + ATTEMPT_TIMEOUT_MS);
+    }
+    return at;
+  }
+
+  /** Forgets attempts to find something better. */
+  settle(effects: Sink): void {
+    this.#abandon(effects);
   }
 
   /** An attempt ended unopened: the next URL at once, a pause after the last. */

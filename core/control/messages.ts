@@ -61,12 +61,25 @@ export const EndpointText = z.string().max(64).refine((text) => {
 /** Endpoint candidates, most wanted first. */
 export const Endpoints = z.array(EndpointText).max(MAX_ENDPOINTS);
 
+/** Most URLs under which one coordinator says that it is reached. */
+export const MAX_COORDINATOR_URLS = 4;
+/** Origin of a coordinator: `https://host:port`, without the port where that is 443. */
+export const CoordinatorUrl = z.string().max(300).refine((text) => {
+  const url = URL.parse(text);
+  return url !== null && url.protocol === "https:" && url.origin === text;
+}, "must be an origin such as https://HOST:PORT");
+
 /** What else a node offers its peers, beside its UDP socket. */
 export const NodeLinks = z.strictObject({
   /** Whether it passes datagrams of other members on. */
   relays: z.boolean(),
   /** TCP port of its SSH link, 0 for none. */
   sshPort: z.int().min(0).max(65_535),
+  /**
+   * Where the coordinator beside the node is reached. Whether to believe that is not for them to
+   * say: the node has to be one that the mesh's log calls a coordinator, and TLS decides.
+   */
+  coordinatorUrls: z.array(CoordinatorUrl).max(MAX_COORDINATOR_URLS).optional(),
 });
 export type NodeLinks = z.infer<typeof NodeLinks>;
 
@@ -135,6 +148,11 @@ export const RegisterBody = z.strictObject({
   version: Version,
   /** base64 of a P-256 public key (SubjectPublicKeyInfo DER) that wants a certificate. */
   tlsPublicKey: z.string().max(256).optional(),
+  /** The same for the server of a further coordinator beside the node, and how that is reached. */
+  coordinator: z.strictObject({
+    tlsPublicKey: z.string().max(256),
+    hosts: z.array(z.string().min(1).max(253)).max(16),
+  }).optional(),
   /** The sender's clock; told to nobody, used for a warning only. */
   time: WallTime,
 });
@@ -157,6 +175,8 @@ export const RegisterReply = z.strictObject({
   caCertificate: Pem,
   /** The leaf for `tlsPublicKey`, followed by the intermediate that issued it. */
   certificate: Pem.optional(),
+  /** For the server of the coordinator beside the node. */
+  coordinatorCertificate: Pem.optional(),
   time: WallTime,
   coordinatorVersion: Version,
 });
@@ -224,6 +244,8 @@ export const Netmap = z.strictObject({
   stunPorts: z.array(z.int().min(1).max(65_535)).max(4).optional(),
   /** The key that the coordinator signs heads of the mesh's log with; absent in one from the disk. */
   logKey: IdentityText.optional(),
+  /** Whether the coordinator follows another one, which alone adds to the mesh's log. */
+  isFollower: z.literal(true).optional(),
 });
 export type Netmap = z.infer<typeof Netmap>;
 

@@ -66,6 +66,7 @@ export class NetmapView {
   #coordinators: readonly PeerId[] = [];
   #stunPorts: readonly number[] = [];
   #version = 0;
+  #isFollowers = false;
 
   constructor(facts: MeshFacts, roster: Roster) {
     this.facts = facts;
@@ -84,6 +85,11 @@ export class NetmapView {
   /** The coordinator's STUN ports. */
   get stunPorts(): readonly number[] {
     return this.#stunPorts;
+  }
+
+  /** Whether the last whole netmap is of a coordinator that follows another one. */
+  get isFollowers(): boolean {
+    return this.#isFollowers;
   }
 
   get version(): number {
@@ -124,6 +130,7 @@ export class NetmapView {
     }
     this.#version = netmap.version;
     this.#stunPorts = netmap.stunPorts ?? [];
+    this.#isFollowers = netmap.isFollower ?? false;
     const areCoordinatorsOther = this.#setCoordinators(netmap.coordinators);
     const changes = this.#upsert(netmap.peers);
     const told = new Set([...changes.told]);
@@ -253,9 +260,14 @@ function seenAt({ online, lastSeen }: Pick<PeerEntry, "online" | "lastSeen">): n
   return online ? Infinity : lastSeen;
 }
 
+function isSameLinks(a: NodeLinks, b: NodeLinks): boolean {
+  return a.relays === b.relays && a.sshPort === b.sshPort &&
+    (a.coordinatorUrls ?? []).join() === (b.coordinatorUrls ?? []).join();
+}
+
 function isSamePeer(a: MeshPeer, b: MeshPeer): boolean {
   return a.signed.signature === b.signed.signature && a.online === b.online &&
     a.bootId === b.bootId && a.lastSeen === b.lastSeen &&
-    a.links.relays === b.links.relays && a.links.sshPort === b.links.sshPort &&
+    isSameLinks(a.links, b.links) &&
     a.endpoints.length === b.endpoints.length && a.endpoints.every((e, i) => e === b.endpoints[i]);
 }

@@ -49,6 +49,7 @@ export interface CarriersOptions {
   readonly address: Ip;
   readonly relays: boolean;
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
+  readonly openRelay: (url: string, wiring: LinkWiring) => ReportingLink;
   readonly clock: () => Millis;
   readonly emit: (event: PathEvent) => void;
   readonly log: Log;
@@ -57,7 +58,12 @@ export interface CarriersOptions {
 /** See the module's doc. */
 export class Carriers {
   readonly #options: CarriersOptions;
+  readonly #wiring: LinkWiring;
   #links: readonly ReportingLink[] = [];
+  /** By the coordinator's origin. */
+  readonly #relays = new Map<string, ReportingLink>();
+  /** What has to end before this is closed. */
+  readonly #ending = new Set<Promise<void>>();
   readonly #sockets: ExtraSockets;
   #nodeRelay: NodeRelay | null = null;
 
@@ -66,6 +72,17 @@ export class Carriers {
     const { paths, readiness } = options;
     this.#sockets = new ExtraSockets(readiness, paths.inbound.bind(paths));
     paths.addCarrier("socket", this.#sockets);
+    this.#wiring = {
+      events: (name) => this.#events(name),
+      publicKeyOf: (peer) => this.#keyOf(peer),
+      peerOf: (key) => {
+        const id = peerIdOf(key);
+        const known = this.#keyOf(id);
+        return known !== null && equalConstantTime(known, key) ? id : null;
+      },
+      clock: options.clock,
+      random: systemRandom,
+    };
   }
 
   /** TCP port of the SSH link, 0 for none. */
@@ -75,7 +92,7 @@ export class Carriers {
 
   /** The links through coordinators, for users. */
   get relays(): NetcheckReport["relays"] {
-    return this.#links.filter(({ kind }) => kind === "relay").map((link) => ({
+    return [...this.#relays.values()].map((link) => ({
       name: link.name.replace(/^relay:/, ""),
       isUp: link.problem === null,
       rttMs: link.rttMs ?? null,
@@ -86,21 +103,34 @@ export class Carriers {
   /** Opens links, and what needs the mesh interface. */
   async start(): Promise<void> {
     this.#openNodeRelay();
-    const { openLinks, clock, paths } = this.#options;
-    this.#links = await openLinks({
-      events: (name) => this.#events(name),
-      publicKeyOf: (peer) => this.#keyOf(peer),
-      peerOf: (key) => {
-        const id = peerIdOf(key);
-        const known = this.#keyOf(id);
-        return known !== null && equalConstantTime(known, key) ? id : null;
-      },
-      clock,
-      random: systemRandom,
-    });
-    for (const link of this.#links) {
-      paths.addCarrier(link.name, { send: (_to, peer, train) => link.send(peer, train) });
+    this.#links = await this.#options.openLinks(this.#wiring);
+    for (const link of this.#links) this.#carry(link);
+  }
+
+  /** Keeps a link through each of these coordinators and through no other. */
+  setRelays(urls: readonly string[]): void {
+    const { openRelay, paths, emit } = this.#options;
+    for (const [url, link] of this.#relays) {
+      if (urls.includes(url)) continue;
+      this.#relays.delete(url);
+      paths.removeCarrier(link.name);
+      const why = "its coordinator is none of this mesh any more";
+      emit({ type: "link", path: link.name, peer: null, isUp: false, why });
+      const ended = link.close().finally(() => this.#ending.delete(ended));
+      this.#ending.add(ended);
     }
+    for (const url of urls) {
+      if (this.#relays.has(url)) continue;
+      const link = openRelay(url, this.#wiring);
+      this.#relays.set(url, link);
+      this.#carry(link);
+    }
+  }
+
+  #carry(link: ReportingLink): void {
+    this.#options.paths.addCarrier(link.name, {
+      send: (_to, peer, train) => link.send(peer, train),
+    });
   }
 
   #openNodeRelay(): void {
@@ -147,11 +177,12 @@ export class Carriers {
 
   /** The machine changed networks or woke up. */
   reconnect(): void {
-    for (const link of this.#links) link.reconnect();
+    for (const link of [...this.#links, ...this.#relays.values()]) link.reconnect();
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#links.map((link) => link.close()));
+    const links = [...this.#links, ...this.#relays.values()];
+    await Promise.all([...links.map((link) => link.close()), ...this.#ending]);
     this.#nodeRelay?.close();
     await this.#sockets.shutdown();
   }

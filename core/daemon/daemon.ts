@@ -11,7 +11,6 @@ import { Netmap } from "../control/messages.ts";
 import { Pins } from "../control/roster.ts";
 import { DataPlaneBridge } from "../dataplane/bridge.ts";
 import { Zone } from "../dns/zone.ts";
-import { errorMessage } from "../errors.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine } from "../node.ts";
@@ -25,6 +24,7 @@ import { Device } from "../wireguard/device.ts";
 import type { NetcheckReport } from "./api_types.ts";
 import { Carriers } from "./carriers.ts";
 import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
+import { Coordinators } from "./coordinators.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
@@ -35,6 +35,7 @@ import { openExits } from "./open_exits.ts";
 import type { Exits } from "./exits.ts";
 import { OwnRecord } from "./own_record.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
+import { NetmapKeeper } from "./netmap_keeper.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
 import { Reachability } from "./reachability.ts";
@@ -44,14 +45,13 @@ import { trimLater } from "./trim_timer.ts";
 
 /** Where the UDP port is kept. */
 const PORT_FILE = "port.json";
-/** Netmap and pins are written this long after they changed; a burst is one write. */
-const SAVE_DELAY_MS = 250;
 type Timer = ReturnType<typeof setTimeout>;
 
 /** The data plane and control plane of one node. */
 export class Daemon {
   readonly node: NodeMachine;
   readonly plane: DataPlane;
+  readonly coordinators: Coordinators;
   readonly zone: Zone;
   readonly clock: () => Millis;
   readonly startedAt: Millis;
@@ -67,10 +67,10 @@ export class Daemon {
   readonly #readiness = new Readiness();
   readonly #carriers: Carriers;
   readonly #reachability: Reachability;
+  readonly #keeper: NetmapKeeper;
   readonly #fail: (error: Error) => void;
   #exits: Exits | null = null;
   #timer: Timer | undefined;
-  #saveTimer: Timer | undefined;
   #trim: { close(): void } | undefined;
   #watcher: MachineWatch | undefined;
   #isClosed = false;
@@ -121,6 +121,7 @@ export class Daemon {
       await daemon.close();
       throw error;
     }
+    daemon.coordinators.start();
     return daemon;
   }
 
@@ -159,11 +160,13 @@ export class Daemon {
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
     this.node = openNode(options, this.plane, kept);
+    this.#keeper = new NetmapKeeper(options.state, this.node.control.view, options.log);
     this.record = new OwnRecord(options, (record) => this.#control({ type: "set-record", record }));
+    const emit = (event: ControlEvent) => this.#control(event);
     this.#channel = new ControlChannel({
       caCertificate,
       wallTime: options.wallTime,
-      emit: (event: ControlEvent) => this.#control(event),
+      emit,
     });
     this.#paths = this.#openPaths();
     this.#carriers = this.#openCarriers();
@@ -175,6 +178,7 @@ export class Daemon {
       rulesChanged: () => this.#effects.publishRules(),
       offered: () => this.#exits?.offered ?? { destinations: [], own: [] },
     });
+    this.coordinators = this.#openCoordinators(emit);
     this.#effects = this.#openEffects();
   }
 
@@ -198,7 +202,10 @@ export class Daemon {
         this.mesh.changed();
         this.#exits?.changed();
       },
-      save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
+      save: () => {
+        this.coordinators.changed();
+        this.#keeper.changed();
+      },
     });
   }
 
@@ -213,8 +220,15 @@ export class Daemon {
     });
   }
 
+  #openCoordinators(emit: (event: ControlEvent) => void): Coordinators {
+    const { membership, logFile: { log }, localCoordinator: local } = this.options;
+    const setRelays = (urls: readonly string[]) => this.#carriers.setRelays(urls);
+    const { view } = this.node.control;
+    return new Coordinators({ membership, log, view, local, emit, setRelays });
+  }
+
   #openCarriers(): Carriers {
-    const { relays, openLinks, membership, log } = this.options;
+    const { relays, openLinks, openRelay, membership, log } = this.options;
     return new Carriers({
       node: this.node,
       paths: this.#paths,
@@ -222,6 +236,7 @@ export class Daemon {
       address: membership.reply.addresses[0],
       relays,
       openLinks,
+      openRelay,
       clock: this.clock,
       emit: (event) => this.#path(event),
       log,
@@ -257,7 +272,7 @@ export class Daemon {
       random: systemRandom,
       udpPort,
       meshInterfaces: () => [interfaceName, ...meshInterfaces().map(({ name }) => name)],
-      links: () => ({ relays, sshPort: this.#carriers.sshPort }),
+      links: () => ({ relays, sshPort: this.#carriers.sshPort, ...this.coordinators.announced }),
       transmit: (to, bytes) => this.#paths.transmit(to, undefined, bytes),
       emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),
       openPortMapper: openPortMapper && ((onChange) => openPortMapper(udpPort, onChange)),
@@ -303,18 +318,19 @@ export class Daemon {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#exits?.close(opensExit);
-    for (const timer of [this.#timer, this.#saveTimer]) clearTimeout(timer);
+    clearTimeout(this.#timer);
     this.#trim?.close();
     await this.#watcher?.close();
     this.#effects.close();
     this.mesh.close();
+    this.coordinators.close();
     await this.#reachability.close();
     await this.#carriers.close();
     await this.#channel.close();
     await this.#paths.close();
     await this.#readiness.shutdown();
     await this.plane.close();
-    if (this.#saveTimer !== undefined) await this.#save();
+    await this.#keeper.close();
   }
 
   #device(event: Parameters<Device["handle"]>[0]): void {
@@ -375,17 +391,5 @@ export class Daemon {
       this.#collect();
       this.#turn(() => this.node.handle({ type: "tick" }, this.clock()));
     }, delay);
-  }
-
-  async #save(): Promise<void> {
-    this.#saveTimer = undefined;
-    const { state, log } = this.options;
-    const { view } = this.node.control;
-    try {
-      await state.writeJson("seen.json", view.pins);
-      await state.writeJson("netmap.json", view.snapshot);
-    } catch (error) {
-      log("error", "Cannot keep the netmap", { why: errorMessage(error) });
-    }
   }
 }

@@ -2,6 +2,7 @@
  * Makes a node's machine from its membership and from what earlier runs kept.
  * @module
  */
+import { controlUrls } from "../control/coordinators.ts";
 import { ControlClient } from "../control/client.ts";
 import { MAX_NODE_LOG_LENGTH, type Netmap } from "../control/messages.ts";
 import type { Pin } from "../control/roster.ts";
@@ -19,6 +20,7 @@ import type { PathPreference } from "../path/peer_paths.ts";
 import type { ExitWishes } from "./exit_wishes.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
 import type { DataPlane } from "./dataplane.ts";
+import type { LocalCoordinator } from "./feeder.ts";
 import type { Log } from "./log.ts";
 import type { Membership } from "./membership.ts";
 import type { PortMapper } from "./reachability.ts";
@@ -51,8 +53,12 @@ export interface DaemonOptions {
   /** Which kinds of path to use, and for single peers by name. */
   readonly preference: PathPreference;
   readonly peerPreferences: readonly ({ readonly name: string } & PathPreference)[];
-  /** Makes the links beside UDP. */
+  /** Makes the links beside UDP but for relays. */
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
+  /** Makes a link through the coordinator at `https://host:port`. */
+  readonly openRelay: (url: string, wiring: LinkWiring) => ReportingLink;
+  /** The further coordinator beside this node, or null. */
+  readonly localCoordinator: LocalCoordinator | null;
   /** Asks the router for a port; null where users do not want that. */
   readonly openPortMapper: ((udpPort: number, onChange: () => void) => PortMapper) | null;
   /** What the user wants of exits and routes by configuration. */
@@ -88,7 +94,7 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
   const { log } = options.logFile;
   const control = new ControlClient({
     identity: options.identity,
-    urls: urls.map((url) => url.replace(/^https:/, "wss:") + "/api/v1/control"),
+    urls: controlUrls(urls),
     facts: { meshId, cidr4, prefix6 },
     isMember: (peer, lastSeen) => {
       const member = log.state.nodes.get(peer);

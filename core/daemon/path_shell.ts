@@ -86,6 +86,11 @@ export class PathShell {
     this.#carriers.set(name, carrier);
   }
 
+  /** Nothing carries those any more. */
+  removeCarrier(name: PathAddress): void {
+    this.#carriers.delete(name);
+  }
+
   /** The path that a datagram came by, and its peer where that is certain. */
   origin(
     ip: Uint8Array,

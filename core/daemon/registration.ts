@@ -48,6 +48,8 @@ export interface RegisterOptions {
   readonly version: string;
   /** Where the node's TLS key and certificates are kept. */
   readonly state: StateDir;
+  /** Wants a certificate for the further coordinator beside the node. */
+  readonly coordinator?: RegisterBody["coordinator"];
 }
 
 /** What it became. */
@@ -73,6 +75,8 @@ export interface SignedCall {
 
 /** How often a registration is tried when entries of others come between. */
 const MAX_ATTEMPTS = 8;
+/** After these the next coordinator is asked. */
+const ELSEWHERE: readonly ErrorCode[] = ["coordinator-unreachable", "not-leading"];
 const LATE: readonly ErrorCode[] = ["log-fork", "log-gap", "log-rollback"];
 
 /**
@@ -85,21 +89,25 @@ export async function register(options: RegisterOptions): Promise<Registration> 
   return await atFirstReachable(options.urls, (url) => registerAt(url, options));
 }
 
-/** Acts at the first coordinator that answers, whatever it answers. */
+/**
+ * Acts at the first coordinator that answers, whatever it answers, unless that is that another one
+ * has to be asked.
+ */
 async function atFirstReachable<T>(
   urls: readonly string[],
   act: (url: string) => Promise<T>,
 ): Promise<T> {
-  let unreachable: MeshError | undefined;
+  let why: MeshError | undefined;
   for (const url of urls) {
     try {
       return await act(url);
     } catch (error) {
-      if (!(error instanceof MeshError) || error.code !== "coordinator-unreachable") throw error;
-      unreachable ??= error;
+      if (!(error instanceof MeshError) || !ELSEWHERE.includes(error.code)) throw error;
+      // Which coordinator has to be there says more than that one is not.
+      if (why === undefined || error.code === "not-leading") why = error;
     }
   }
-  throw unreachable ?? new MeshError("usage", "Cannot reach a coordinator: none is named");
+  throw why ?? new MeshError("usage", "Cannot reach a coordinator: none is named");
 }
 
 async function registerAt(url: string, options: RegisterOptions): Promise<Registration> {
@@ -108,7 +116,7 @@ async function registerAt(url: string, options: RegisterOptions): Promise<Regist
     ? await fetchPinnedCa(url, token.caPin)
     : options.caCertificate;
   const coordinator = { url, caCertificate };
-  const key = await tlsKey(state);
+  const key = await tlsKey(state, "tls/key.pem");
   for (let attempt = 1;; attempt++) {
     try {
       const reply = await ask(coordinator, options, key.publicKey);
@@ -142,6 +150,7 @@ async function ask(
     tlsPublicKey,
     time: Date.now(),
     ...(token && log ? admissionOf(log, token, options, challenge) : {}),
+    ...(options.coordinator ? { coordinator: options.coordinator } : {}),
   });
   const answer = await post(url + PATHS.register, JSON.stringify(envelope), caCertificate);
   const reply = parseJson(RegisterReply, answer.body, "answer to the registration");
@@ -292,10 +301,10 @@ function checked(url: string, answer: HttpAnswer): HttpAnswer {
   throw new MeshError(known, problem.title, problem.detail ? { hint: problem.detail } : {});
 }
 
-/** The node's TLS key (P-256), made once; kept as PKCS #8. */
-async function tlsKey(state: StateDir): Promise<{ publicKey: string }> {
+/** A TLS key (P-256), made once; kept as PKCS #8. Returns the public half. */
+export async function tlsKey(state: StateDir, file: string): Promise<{ publicKey: string }> {
   const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const kept = await state.readText("tls/key.pem");
+  const kept = await state.readText(file);
   const kind = "PRIVATE KEY";
   if (kept !== null) {
     const der = Uint8Array.fromBase64(kept.replace(/-----[A-Z ]+-----|\s/g, ""));
@@ -309,7 +318,7 @@ async function tlsKey(state: StateDir): Promise<{ publicKey: string }> {
   const pkcs8 = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey));
   const lines = toBase64(pkcs8).match(/.{1,64}/g)!.join("\n");
   await state.writeText(
-    "tls/key.pem",
+    file,
     `-----BEGIN ${kind}-----\n${lines}\n-----END ${kind}-----\n`,
   );
   const spki = new Uint8Array(await crypto.subtle.exportKey("spki", pair.publicKey));

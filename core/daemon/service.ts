@@ -92,7 +92,8 @@ export class NodeService implements LocalApiActions {
       view: daemon.node.control.view,
       caPin,
       wallTime,
-      call: (call) => callCoordinator(membership, identity, call),
+      call: (call) =>
+        callCoordinator({ ...membership, urls: [...daemon.coordinators.urls] }, identity, call),
     });
     daemon.mesh.onChange(() => this.#mesh.grown());
     this.filter = new FilterUsers({

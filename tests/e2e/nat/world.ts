@@ -72,6 +72,13 @@ export class World implements AsyncDisposable {
     return node;
   }
 
+  /** Takes a node that was started otherwise, to be ended with this world. */
+  adopt(node: Node): Node {
+    this.#stack.use(node);
+    this.#nodesByName.set(node.name, node);
+    return node;
+  }
+
   /** Starts a node on a public machine of its own. */
   async joinPublic(name: string, options: NodeOptions = {}): Promise<Node> {
     return await this.join(await this.net.addPublic(name), options);
