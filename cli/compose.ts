@@ -20,7 +20,7 @@ import {
 } from "../core/daemon/membership.ts";
 import { TokenRequest } from "../core/daemon/mesh_report.ts";
 import { callCoordinator, readLog, register } from "../core/daemon/registration.ts";
-import { NodeService } from "../core/daemon/service.ts";
+import { NodeService, type ServiceOptions } from "../core/daemon/service.ts";
 import { StateDir } from "../core/daemon/state_dir.ts";
 import { caPinOf } from "../core/daemon/tls_pin.ts";
 import { PATHS } from "../core/control/envelope.ts";
@@ -115,14 +115,39 @@ interface Standing {
 async function serveNode(
   options: NodeRunOptions,
   state: StateDir,
-  { identity, membership, logFile, publicUrl }: Standing,
+  standing: Standing,
   whenReady: (service: NodeService) => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
-  const { progress, paths, context } = options;
+  const { progress } = options;
+  const { membership } = standing;
   const interfaceName = await interfaceFor(options, state, membership);
+  const service = await NodeService.start(
+    await serviceOptions(options, state, standing, interfaceName),
+  );
+  try {
+    const { name, addresses, meshId } = membership.reply;
+    const coordinatorUrl = membership.urls[0] ?? null;
+    progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
+    await whenReady(service);
+    const reason = await untilSignal(service.stopped);
+    progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
+    await service.close(true);
+  } finally {
+    await service.close();
+  }
+}
+
+/** All that a node's service is told. */
+async function serviceOptions(
+  options: NodeRunOptions,
+  state: StateDir,
+  { identity, membership, logFile, publicUrl }: Standing,
+  interfaceName: string,
+): Promise<ServiceOptions> {
+  const { paths, context } = options;
   const offset = Number(Deno.env.get("TUNNELMESH_TEST_CLOCK_OFFSET_MS") ?? 0);
   const rekeyAfterMs = Number(Deno.env.get("TUNNELMESH_TEST_REKEY_AFTER_MS") ?? 0);
-  const service = await NodeService.start({
+  return {
     version: VERSION,
     identity,
     state,
@@ -134,6 +159,8 @@ async function serveNode(
     udpPort: options.udpPort,
     dataPlane: options.dataPlane,
     staticPeers: await Promise.all(options.wireguardPeers.map(staticPeer)),
+    filter: options.filter,
+    metricsPort: options.metricsPort,
     log: createLog(options.logLevel),
     dnsTtlSeconds: options.dns.ttlSeconds,
     wallTime: () => Date.now() + offset,
@@ -148,6 +175,8 @@ async function serveNode(
         port: options.dns.listen.port,
       },
     },
+    exits: options.exits,
+    proxy: paths.proxy,
     relays: paths.relay,
     preference: paths.preference,
     peerPreferences: paths.peerPreferences,
@@ -158,17 +187,7 @@ async function serveNode(
       ),
     openPortMapper: paths.portMapping ? openPortMapper : null,
     ...(rekeyAfterMs > 0 ? { rekeyAfterMs } : {}),
-  });
-  try {
-    const { name, addresses, meshId } = membership.reply;
-    const coordinatorUrl = membership.urls[0] ?? null;
-    progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
-    await whenReady(service);
-    const reason = await untilSignal(service.stopped);
-    progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
-  } finally {
-    await service.close();
-  }
+  };
 }
 
 function openPortMapper(port: number, onChange: () => void): PortMapper {

@@ -22,6 +22,16 @@ import type {
   TokenRequest,
 } from "../core/daemon/mesh_report.ts";
 import type { Body } from "../core/state/bodies.ts";
+import type {
+  FilterAddRequest,
+  FilterRemoveRequest,
+  FilterReport,
+  FilterRuleReport,
+  FilterTrace,
+  FilterTraceRequest,
+} from "../core/daemon/filter_types.ts";
+import type { OfferRequest, UseRequest } from "../core/daemon/exit_api.ts";
+import type { ExitReport, RoutesReport } from "../core/daemon/exit_report.ts";
 import type { PathKind } from "../core/path/address.ts";
 import type { PathPreference } from "../core/path/peer_paths.ts";
 import { type ErrorCode, errorMessage, ERRORS, MeshError } from "../core/errors.ts";
@@ -100,9 +110,52 @@ export class ControlClient implements Disposable {
 
   /** Says which kinds of path to use for a peer; what is left out stays as it is. */
   preferPaths(
-    request: { peer: string; order?: readonly PathKind[]; exclude?: readonly PathKind[] },
+    request: {
+      peer: string;
+      order?: readonly PathKind[];
+      exclude?: readonly PathKind[];
+      reset?: boolean;
+    },
   ): Promise<PathPreference> {
     return this.#json("POST", "/v1/paths", request);
+  }
+
+  /** All rules of the packet filter. */
+  filter(): Promise<FilterReport> {
+    return this.#json("GET", "/v1/filter");
+  }
+
+  /** @throws {MeshError} `peer-unknown` */
+  addFilterRule(request: FilterAddRequest): Promise<FilterRuleReport> {
+    return this.#json("POST", "/v1/filter/add", request);
+  }
+
+  /** Answers with what was removed. @throws {MeshError} `usage` when nothing is like that */
+  removeFilterRules(request: FilterRemoveRequest): Promise<FilterRuleReport[]> {
+    return this.#json("POST", "/v1/filter/remove", request);
+  }
+
+  /** @throws {MeshError} `peer-unknown`, `usage` */
+  traceFilter({ from, port }: FilterTraceRequest): Promise<FilterTrace> {
+    return this.#json("GET", `/v1/filter/trace?${new URLSearchParams({ from, port })}`);
+  }
+
+  exits(): Promise<ExitReport> {
+    return this.#json("GET", "/v1/exits");
+  }
+
+  /** @throws {MeshError} `peer-unknown`, `config-invalid`, `forbidden` for a peer that is no exit. */
+  useExits(request: UseRequest): Promise<ExitReport> {
+    return this.#json("POST", "/v1/exits/use", request);
+  }
+
+  routes(): Promise<RoutesReport> {
+    return this.#json("GET", "/v1/routes");
+  }
+
+  /** @throws {MeshError} `config-invalid` for a network that cannot be offered. */
+  offer(request: OfferRequest): Promise<RoutesReport> {
+    return this.#json("POST", "/v1/routes/offer", request);
   }
 
   bugreport(): Promise<unknown> {

@@ -56,6 +56,12 @@ export const STATUS: StatusReport = {
     clockOffsetMs: 3,
   },
   dns: { mode: "resolved", listen: "172.30.0.3:53", upstreams: ["192.0.2.53"], repairs: [] },
+  filter: {
+    defaultAction: "deny",
+    problem: null,
+    layers: { coordinator: 2, config: 0, temporary: 0, service: 1 },
+    hits: { "service-dns": 12 },
+  },
   peers: [PEER],
   drops: {},
   warnings: [],

@@ -13,6 +13,7 @@ export const EXIT_STATUSES: readonly [status: number, meaning: string][] = [
   [2, "wrong usage or configuration"],
   [3, "not connected: no daemon, or no coordinator"],
   [4, "refused by policy"],
+  [5, "something differs, for commands with --exit-code"],
 ];
 
 /** How help looks. */
@@ -89,9 +90,10 @@ export function commandHelp(
 
 /** `tunnelmesh ping PEER [OPTIONS]`. */
 export function usageOf(path: string, { positionals, options }: InputSpec): string {
-  const words = positionals.map(({ placeholder, isRequired }) =>
-    isRequired ? placeholder : `[${placeholder}]`
-  );
+  const words = positionals.map(({ placeholder, isRequired, isRepeated }) => {
+    const word = placeholder + (isRepeated ? "..." : "");
+    return isRequired ? word : `[${word}]`;
+  });
   return [path, ...words, ...(options.length > 0 ? ["[OPTIONS]"] : [])].join(" ");
 }
 

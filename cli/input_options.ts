@@ -69,12 +69,14 @@ function fallbackOf({ default: value }: InputNode): string | null {
 }
 
 function positionalOf(key: string, node: InputNode, isRequired: boolean): PositionalSpec {
+  const value = node.type === "array" ? node.items ?? {} : node;
   return {
     key,
     placeholder: node.placeholder ?? kebab(key).toUpperCase(),
     description: node.description ?? "",
     isRequired,
-    choices: (node.enum ?? []).map(String),
+    isRepeated: node.type === "array",
+    choices: (value.enum ?? []).map(String),
     completes: node.completes ?? null,
   };
 }

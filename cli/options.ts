@@ -34,6 +34,8 @@ export interface PositionalSpec {
   readonly placeholder: string;
   readonly description: string;
   readonly isRequired: boolean;
+  /** Takes all words that are left; only the last one does. */
+  readonly isRepeated: boolean;
   readonly choices: readonly string[];
   readonly completes: Completes | null;
 }

@@ -80,12 +80,12 @@ function placePositionals(
   name: string,
 ): void {
   const excess = words[spec.positionals.length];
-  if (excess !== undefined) {
+  if (excess !== undefined && !spec.positionals.at(-1)?.isRepeated) {
     throw usage(name, `unexpected argument "${excess}"`, `Run \`${name} --help\``);
   }
-  spec.positionals.forEach(({ key, isRequired, placeholder }, index) => {
+  spec.positionals.forEach(({ key, isRequired, isRepeated, placeholder }, index) => {
     const word = words[index];
-    if (word !== undefined) values[key] = word;
+    if (word !== undefined) values[key] = isRepeated ? words.slice(index) : word;
     else if (isRequired) {
       throw usage(name, `${placeholder} is missing`, `Run \`${name} --help\` for examples`);
     }

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { MeshError } from "../core/errors.ts";
 import { defineCommand } from "./command.ts";
+import { usageOf } from "./help.ts";
 import { inputSpecOf } from "./input_options.ts";
 import { globalOptions, parseArguments, splitArguments, unknownCommand } from "./parse.ts";
 
@@ -119,4 +120,23 @@ Deno.test("globalOptions() takes the command line first, then the environment", 
 Deno.test("unknownCommand() suggests the nearest command", () => {
   assert.equal(unknownCommand("tm", "stauts", ["status"]).hint, "Did you mean `tm status`?");
   assert.match(unknownCommand("tm", "xyzzy", ["status"]).hint ?? "", /tm --help/);
+});
+
+Deno.test("parseArguments() gives all words that are left to an argument that repeats", () => {
+  const command = defineCommand({
+    name: "probe",
+    summary: "Probe",
+    input: z.strictObject({
+      group: z.string().meta({ positional: 0, description: "Where" }),
+      files: z.array(z.string()).min(1).meta({ positional: 1, description: "What" }),
+      yes: z.boolean().default(false).meta({ description: "Go on" }),
+    }),
+    permissions: {},
+    run: () => Promise.resolve(),
+  });
+  const spec = inputSpecOf(command);
+  const { values } = parseArguments(spec, ["g", "a", "--yes", "b"], "tm probe");
+  assert.deepEqual(values, { group: "g", files: ["a", "b"], yes: true });
+  assert.throws(() => parseArguments(spec, ["g"], "tm probe"), /FILES is missing/);
+  assert.equal(usageOf("tm probe", spec), "tm probe GROUP FILES... [OPTIONS]");
 });

@@ -23,3 +23,17 @@ export async function askPassphrase(host: Host, path: string): Promise<string> {
   }
   return answer;
 }
+
+/**
+ * Whether the user says yes on the terminal.
+ *
+ * @throws {MeshError} `usage` when nobody can be asked.
+ */
+export function askYes(host: Host, question: string): boolean {
+  if (!host.isInteractive) {
+    throw new MeshError("usage", "Cannot ask whether to go on: this is no terminal", {
+      hint: "Add --yes to go on without a question",
+    });
+  }
+  return confirm(question);
+}

@@ -74,7 +74,20 @@ export function resolveNode(
       ttlSeconds: config.dns.ttlSeconds,
     },
     wireguardPeers: config.wireguardPeers.map((peer) => wireguardPeer(peer, loaded, surroundings)),
+    filter: config.filter,
+    metricsPort: config.metricsPort,
+    exits: exitsOf(config),
   };
+}
+
+/** @throws {MeshError} `config-invalid` for a node that would lead its own members in a circle. */
+function exitsOf({ exits }: PeerConfig): PeerConfig["exits"] {
+  if (exits.use.exits.length > 0 && exits.offer.isExit) {
+    throw new MeshError("config-invalid", "Cannot be an exit and use one at the same time", {
+      hint: "Take back one of the two: allow_exit_traffic, or exit_node",
+    });
+  }
+  return exits;
 }
 
 /** The environment's proxy for encrypted connections, as other programs read it. */

@@ -4,7 +4,13 @@
  * @module
  */
 import type { DataPlaneSettings } from "../core/dataplane/settings.ts";
-import type { LogLevel, PathsConfig, WireguardPeerConfig } from "../core/config/config.ts";
+import type {
+  ExitsConfig,
+  LogLevel,
+  PathsConfig,
+  WireguardPeerConfig,
+} from "../core/config/config.ts";
+import type { FilterConfig } from "../core/filter/written.ts";
 import type { Ip } from "../core/ip.ts";
 import type { Progress } from "./progress.ts";
 
@@ -74,6 +80,10 @@ export interface NodeRunOptions extends CommonRunOptions {
   readonly paths: PathsConfig;
   readonly dns: DnsRunOptions;
   readonly wireguardPeers: readonly WireguardPeerOptions[];
+  readonly filter: FilterConfig;
+  /** TCP port of the metrics; null serves none. */
+  readonly metricsPort: number | null;
+  readonly exits: ExitsConfig;
 }
 
 /** A user and group of the system. */

@@ -50,6 +50,12 @@ export function listOption(path: string, placeholder: string, settings?: readonl
   return z.array(z.string()).optional().meta(metaOf(path, placeholder, settings));
 }
 
+/** An option that switches a setting on. */
+export function switchOption(path: string) {
+  const { whenAbsent: _, ...meta } = metaOf(path, "");
+  return z.boolean().optional().meta(meta);
+}
+
 /** Options of a node, for commands that run one. */
 export const nodeOptions = {
   name: textOption("name", "NAME"),
@@ -63,6 +69,19 @@ export const nodeOptions = {
     description: "Answer no mesh names and leave the system's resolver alone",
   }),
   alias: listOption("dns.aliases", "NAME"),
+  exitNode: z.array(z.string()).optional().meta({
+    ...metaOf("exit_node", "NAME"),
+    completes: "peers",
+  }),
+  exitPeer: z.array(z.string()).optional().meta({
+    description: "Old spelling of --exit-node",
+    placeholder: "NAME",
+    hidden: true,
+  }),
+  onExitLoss: textOption("on_exit_loss", "WHAT"),
+  exitLan: switchOption("exit_lan"),
+  allowExitTraffic: switchOption("allow_exit_traffic"),
+  advertiseRoute: listOption("advertise_routes", "NETWORK"),
 };
 
 /** Where a coordinator's settings stand: in a peer file below `coordinator`, else at the top. */
@@ -99,6 +118,11 @@ export function nodeFlags(
     "data_plane.disable": ["--disable", input.disable],
     "dns.enabled": ["--no-dns", input.noDns ? false : undefined],
     "dns.aliases": ["--alias", input.alias],
+    "exit_node": input.exitNode ? ["--exit-node", input.exitNode] : ["--exit-peer", input.exitPeer],
+    "on_exit_loss": ["--on-exit-loss", input.onExitLoss],
+    "exit_lan": ["--exit-lan", input.exitLan],
+    "allow_exit_traffic": ["--allow-exit-traffic", input.allowExitTraffic],
+    "advertise_routes": ["--advertise-route", input.advertiseRoute],
   });
 }
 

@@ -35,6 +35,7 @@ export const ERROR_MEANINGS: Readonly<Record<ErrorCode, string>> = {
   "name-unknown": "No node has the name",
   "passphrase-wrong": "The key's passphrase is wrong, or nobody could be asked for it",
   "peer-unknown": "The mesh has no such node",
+  "policy-unfit": "The policy fails its own tests, so it was not applied",
   "privilege-missing": "The process lacks a right that it needs, usually that of root",
   "protocol-invalid": "The other side sent what the protocol does not allow",
   "rate-limited": "Too many requests in a short time",

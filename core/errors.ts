@@ -37,6 +37,7 @@ export const ERRORS = {
   "name-unknown": { exit: 1, http: 404 },
   "passphrase-wrong": { exit: 1, http: 400 },
   "peer-unknown": { exit: 1, http: 404 },
+  "policy-unfit": { exit: 1, http: 409 },
   "privilege-missing": { exit: 1, http: 403 },
   "protocol-invalid": { exit: 1, http: 400 },
   "rate-limited": { exit: 1, http: 429 },

@@ -10,25 +10,30 @@ import { assert } from "./assert.ts";
 import { fromBase64 } from "./bytes.ts";
 import { usableEndpoints } from "./control/candidates.ts";
 import type { ControlClient } from "./control/client.ts";
-import type { ControlEffect, ControlEvent } from "./control/client_types.ts";
+import type { ControlEvent } from "./control/client_types.ts";
 import type { MeshPeer, NetmapChanges } from "./control/netmap.ts";
 import { FEATURE } from "./dataplane/features.ts";
 import { MAX_PEERS } from "./dataplane/layout.ts";
 import type { PeerId } from "./ids.ts";
-import type { Endpoint } from "./ip.ts";
+import type { Endpoint, Prefix } from "./ip.ts";
 import type { Machine, Millis } from "./machine.ts";
-import { isSamePeer, type NodePeer, ofConfig, ofMesh, type StaticPeer } from "./node_peer.ts";
+import {
+  isSamePeer,
+  type NodePeer,
+  ofConfig,
+  ofMesh,
+  routesOf,
+  type StaticPeer,
+} from "./node_peer.ts";
+import { NodeLog, type NodeLogEffect } from "./node_log.ts";
 import type { NodeEffect, NodeEvent, NodeOptions } from "./node_types.ts";
+import { sending, toldToDevice } from "./path/events.ts";
 import { Recorder, type Recording } from "./path/recorder.ts";
-import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
-import type { LogSync, SourceId, SyncEvent } from "./state/sync.ts";
+import type { PathAgent, PathEvent } from "./path/agent.ts";
 import type { Device, DeviceEffect, DeviceEvent, PeerSlot } from "./wireguard/device.ts";
 
 export type { NodePeer, StaticPeer } from "./node_peer.ts";
 export type { NamedNode, NodeEffect, NodeEvent, NodeOptions } from "./node_types.ts";
-
-/** The coordinator, among those who have the mesh's log. */
-const COORDINATOR: SourceId = "coordinator";
 
 /**
  * Sessions with so many peers are made before anything is sent, so that the first packet to any of
@@ -41,9 +46,9 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly device: Device;
   readonly control: ControlClient;
   readonly paths: PathAgent;
-  readonly #sync: LogSync;
+  readonly #log: NodeLog;
   readonly #recorder: Recorder;
-  readonly #id: PeerId;
+  readonly id: PeerId;
   readonly #peers = new Map<PeerSlot, NodePeer>();
   readonly #slots = new Map<PeerId, PeerSlot>();
   readonly #staticPeers: readonly StaticPeer[];
@@ -52,15 +57,16 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   readonly #greeted = new Map<PeerId, string>();
   /** What the newest keypair of each peer can do. */
   readonly #features = new Map<PeerSlot, number>();
+  #ways: ReadonlyMap<PeerId, readonly Prefix[]> = new Map();
   #nextSlot = 0;
   #isStarted = false;
 
   constructor(options: NodeOptions) {
-    this.#id = options.id;
+    this.id = options.id;
     this.device = options.device;
     this.control = options.control;
     this.paths = options.paths;
-    this.#sync = options.sync;
+    this.#log = new NodeLog(options.sync);
     this.#recorder = new Recorder(options.paths);
     this.#staticPeers = options.staticPeers;
   }
@@ -68,7 +74,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   get deadline(): Millis {
     if (!this.#isStarted) return -Infinity;
     const { device, control, paths } = this;
-    return Math.min(device.deadline, control.deadline, paths.deadline, this.#sync.deadline);
+    return Math.min(device.deadline, control.deadline, paths.deadline, this.#log.deadline);
   }
 
   /** Peers by slot. */
@@ -100,7 +106,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         this.#device({ type: "tick" }, now, effects);
         this.#control({ type: "tick" }, now, effects);
         this.#path({ type: "tick" }, now, effects);
-        this.#log({ type: "tick" }, now, effects);
+        this.#logged(this.#log.handle({ type: "tick" }, now), now, effects);
         break;
       case "device":
         this.#device(event.event, now, effects);
@@ -112,7 +118,11 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         this.#path(event.event, now, effects);
         break;
       case "log":
-        this.#log(event.event, now, effects);
+        this.#logged(this.#log.handle(event.event, now), now, effects);
+        break;
+      case "ways":
+        this.#ways = event.ways;
+        this.#publish(effects);
         break;
     }
     return effects;
@@ -154,10 +164,13 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
         effects.push(effect);
         const { peer } = effect;
         const isUp = ((this.#features.get(peer) ?? 0) & FEATURE.paths) !== 0;
-        return this.#path({ type: "session", peer, isUp }, now, effects);
+        this.#path({ type: "session", peer, isUp }, now, effects);
+        if (isUp) this.#openLog(peer, now, effects);
+        return;
       }
       case "session-down":
         effects.push(effect);
+        this.#closeLog(effect.peer, now, effects);
         return this.#path({ type: "session", peer: effect.peer, isUp: false }, now, effects);
       default:
         effects.push(effect);
@@ -165,6 +178,12 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   }
 
   #path(event: PathEvent, now: Millis, effects: NodeEffect[]): void {
+    if (event.type === "message" && event.message.type === "log") {
+      const id = this.#peers.get(event.peer)?.id;
+      this.#openLog(event.peer, now, effects);
+      if (id) this.#logged(this.#log.hear(id, event.message, now), now, effects);
+      return;
+    }
     for (const effect of this.#recorder.handle(this.#believed(event), now)) {
       effects.push(effect);
       const told = toldToDevice(effect);
@@ -210,17 +229,23 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
       effects.push(effect);
       if (effect.type === "netmap-changed") this.#follow(effect.changes, now, effects);
       if (effect.type === "called") this.#called(effect.peer, effect.endpoints, now, effects);
-      const told = toldToLog(effect);
-      if (told) this.#log(told, now, effects);
+      this.#logged(this.#log.control(effect, now), now, effects);
     }
   }
 
-  #log(event: SyncEvent, now: Millis, effects: NodeEffect[]): void {
-    for (const effect of this.#sync.handle(event, now)) {
+  /** What the mesh's log wants. */
+  #logged(wanted: readonly NodeLogEffect[], now: Millis, effects: NodeEffect[]): void {
+    for (const effect of wanted) {
       switch (effect.type) {
-        case "send":
-          this.#control({ type: "send-log", text: JSON.stringify(effect.message) }, now, effects);
+        case "say":
+          this.#control({ type: "send-log", text: effect.text }, now, effects);
           break;
+        case "whisper": {
+          const { peer, part } = effect;
+          const path = this.paths.pathsOf(peer)?.current ?? this.device.report(peer)?.endpoint;
+          if (path) effects.push(sending(peer, path, part));
+          break;
+        }
         case "grown":
           effects.push({ type: "log-grown", entries: effect.entries });
           this.#control({ type: "review" }, now, effects);
@@ -232,6 +257,18 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     }
   }
 
+  /** A peer with a session of our own kind hears of the mesh's log. */
+  #openLog(peer: PeerSlot, now: Millis, effects: NodeEffect[]): void {
+    const id = this.#peers.get(peer)?.id;
+    const key = id && this.control.view.peers.get(id)?.record.identity;
+    if (id && key) this.#logged(this.#log.open(peer, id, key, now), now, effects);
+  }
+
+  #closeLog(peer: PeerSlot, now: Millis, effects: NodeEffect[]): void {
+    const id = this.#peers.get(peer)?.id;
+    if (id) this.#logged(this.#log.close(id, now), now, effects);
+  }
+
   /** Brings device, routes and names in step with the netmap. */
   #follow(changes: NetmapChanges, now: Millis, effects: NodeEffect[]): void {
     for (const id of changes.removed) this.#remove(id, now, effects);
@@ -239,7 +276,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     for (const peer of changes.upserted) {
       if (this.#upsert(peer, now, effects)) isRenamed = true;
     }
-    if (isRenamed || changes.upserted.some(({ id }) => id === this.#id)) this.#publish(effects);
+    if (isRenamed || changes.upserted.some(({ id }) => id === this.id)) this.#publish(effects);
     this.#nameRelays(now, effects);
     for (const peer of changes.upserted) this.#greet(peer, now, effects);
     effects.push({ type: "save" });
@@ -257,7 +294,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
     const hasSession = this.device.report(slot)?.state === "up";
     if (hasSession && hasRestarted) {
       this.#device({ type: "peer-restarted", peer: slot }, now, effects);
-    } else if (!hasSession && this.#greeted.size <= WARM_PEERS && this.#id < peer.id) {
+    } else if (!hasSession && this.#greeted.size <= WARM_PEERS && this.id < peer.id) {
       this.#device({ type: "session-wanted", peer: slot }, now, effects);
     }
   }
@@ -290,7 +327,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
 
   /** Adds or updates a peer; true when its name, addresses or key changed. */
   #upsert(mesh: MeshPeer, now: Millis, effects: NodeEffect[]): boolean {
-    if (mesh.id === this.#id) return false;
+    if (mesh.id === this.id) return false;
     const slot = this.#slots.get(mesh.id);
     if (slot === undefined) return this.#add(mesh, now, effects);
 
@@ -339,6 +376,7 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
   #remove(id: PeerId, now: Millis, effects: NodeEffect[]): void {
     const slot = this.#slots.get(id);
     if (slot === undefined) return;
+    this.#closeLog(slot, now, effects);
     this.#device({ type: "remove-peer", peer: slot }, now, effects);
     this.#path({ type: "peer-removed", peer: slot }, now, effects);
     this.#features.delete(slot);
@@ -351,44 +389,11 @@ export class NodeMachine implements Machine<NodeEvent, NodeEffect> {
 
   /** Tells routes and names anew. */
   #publish(effects: NodeEffect[]): void {
-    const routes = [...this.#peers.values()].flatMap((peer) =>
-      peer.allowedIps.map((prefix) => ({ prefix, value: peer.slot }))
-    );
-    effects.push({ type: "routes", routes });
+    effects.push({ type: "routes", routes: routesOf([...this.#peers.values()], this.#ways) });
     const { view } = this.control;
-    const own = view.peers.get(this.#id)?.record;
+    const own = view.peers.get(this.id)?.record;
     const nodes = [...(own ? [own] : []), ...this.#peers.values()];
     const coordinators = view.coordinators.flatMap((id) => view.peers.get(id)?.record.name ?? []);
     effects.push({ type: "names", nodes, coordinators });
-  }
-}
-
-/** What the log's machine has to know of the coordinator. */
-export function toldToLog(effect: ControlEffect): SyncEvent | null {
-  const source = COORDINATOR;
-  switch (effect.type) {
-    case "log-open":
-      return { type: "connected", source, key: effect.key, isCoordinator: true };
-    case "log-message":
-      return { type: "message", source, text: effect.text };
-    case "log-closed":
-      return { type: "disconnected", source };
-    default:
-      return null;
-  }
-}
-
-/** What the session's machine has to know of a decision about paths. */
-function toldToDevice(effect: PathEffect): DeviceEvent | null {
-  switch (effect.type) {
-    case "use-path":
-      // Handshakes go the same way.
-      return { type: "roamed", peer: effect.peer, endpoint: effect.path };
-    case "send-path-message":
-      return { type: "keepalive-sent", peer: effect.peer };
-    case "want-session":
-      return { type: "session-wanted", peer: effect.peer };
-    default:
-      return null;
   }
 }

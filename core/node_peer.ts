@@ -7,6 +7,7 @@ import { toBase64 } from "./bytes.ts";
 import type { MeshPeer } from "./control/netmap.ts";
 import type { PeerId } from "./ids.ts";
 import { type Endpoint, formatIp, type Ip, parseIp, type Prefix } from "./ip.ts";
+import type { Route } from "./route/lpm.ts";
 import type { PeerSlot } from "./wireguard/events.ts";
 
 /** A plain WireGuard peer from the configuration, which no coordinator knows. */
@@ -59,6 +60,22 @@ export function ofConfig(slot: PeerSlot, config: StaticPeer): NodePeer {
 /** Whether two agree in what others see of them. */
 export function isSamePeer(a: NodePeer, b: NodePeer): boolean {
   return JSON.stringify(facts(a)) === JSON.stringify(facts(b));
+}
+
+/**
+ * Which addresses are whose. Networks that peers lead to come first, for of equal prefixes the last
+ * one counts.
+ */
+export function routesOf(
+  peers: readonly NodePeer[],
+  ways: ReadonlyMap<PeerId, readonly Prefix[]>,
+): Route[] {
+  const routes = (slot: PeerSlot, prefixes: readonly Prefix[]) =>
+    prefixes.map((prefix) => ({ prefix, value: slot }));
+  return [
+    ...peers.flatMap(({ slot, id }) => routes(slot, (id !== null && ways.get(id)) || [])),
+    ...peers.flatMap(({ slot, allowedIps }) => routes(slot, allowedIps)),
+  ];
 }
 
 function facts({ name, aliases, addresses, wireguardKey }: NodePeer): unknown {

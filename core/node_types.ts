@@ -5,7 +5,7 @@
 import type { ControlClient } from "./control/client.ts";
 import type { ControlEffect, ControlEvent } from "./control/client_types.ts";
 import type { PeerId } from "./ids.ts";
-import type { Ip } from "./ip.ts";
+import type { Ip, Prefix } from "./ip.ts";
 import type { NodePeer, StaticPeer } from "./node_peer.ts";
 import type { PathAgent, PathEffect, PathEvent } from "./path/agent.ts";
 import type { Route } from "./route/lpm.ts";
@@ -25,6 +25,8 @@ export type NodeEvent =
   | { readonly type: "device"; readonly event: DeviceEvent }
   | { readonly type: "control"; readonly event: ControlEvent }
   | { readonly type: "path"; readonly event: PathEvent }
+  /** What peers lead to beside their own addresses, instead of what was told before. */
+  | { readonly type: "ways"; readonly ways: ReadonlyMap<PeerId, readonly Prefix[]> }
   /** What the shell did to the mesh's log. */
   | { readonly type: "log"; readonly event: SyncEvent };
 

@@ -1,12 +1,16 @@
 /**
- * What does the packet filter cost with no rules, and with 1000? Nanoseconds of a packet.
+ * What does the packet filter cost with no rules, and with 1000? Nanoseconds of a packet, and
+ * throughput in a tunnel.
  *
  * `train`: packets of one flow, as a transfer sends them. `flows`: packets of flows drawn at random
  * among 256, `many`: among so many that caches hold neither them nor their packets. `refused`:
  * packets that no rule allows and no flow knows. `began`: packets that a rule allows, each the first
  * of its flow, in a fresh table. `out`: what is sent, in 256 flows.
  *
- * Usage: deno task bench:filter [--json]
+ * In the tunnel TCP runs between two nodes whose rules are put in and taken out in turns; `ratio` is
+ * what is left of the speed. It needs root and iperf3 and a machine that does nothing else.
+ *
+ * Usage: deno task bench:filter [--json] [--only packets|tunnel] [--rounds N] [--seconds N]
  * @module
  */
 import { parseArgs } from "node:util";
@@ -23,6 +27,7 @@ import type { FilterRule } from "../core/filter/rules.ts";
 import { parsePrefix } from "../core/ip.ts";
 import { type Random, SeededRandom } from "../core/random.ts";
 import { transportPacket } from "../tests/transport_packets.ts";
+import { whySkip } from "../tests/skip.ts";
 import { createTable } from "./bench_routes.ts";
 
 /** How many rules the tables have. */
@@ -251,12 +256,30 @@ function round(digits: number, value: number): number {
   return Number(value.toFixed(digits));
 }
 
-function main(): void {
-  const { values } = parseArgs({ args: Deno.args, options: { json: { type: "boolean" } } });
+function measurePackets(): FilterCost[] {
   const families = Object.keys(ADDRESSES) as Family[];
-  const results = families.flatMap((family) => RULE_COUNTS.map((count) => measure(family, count)));
-  if (values.json) console.log(JSON.stringify({ results }));
-  else console.table(results);
+  return families.flatMap((family) => RULE_COUNTS.map((count) => measure(family, count)));
 }
 
-if (import.meta.main) main();
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      json: { type: "boolean" },
+      only: { type: "string" },
+      rounds: { type: "string", default: "6" },
+      seconds: { type: "string", default: "5" },
+    },
+  });
+  const results = values.only === "tunnel" ? [] : measurePackets();
+  const missing = whySkip({ tools: ["iperf3", "nft"] });
+  const isTunnel = values.only !== "packets" && missing === null;
+  if (!isTunnel && values.only !== "packets") console.error(`No tunnel is measured: ${missing}`);
+  const rounds = { rounds: Number(values.rounds), seconds: Number(values.seconds) };
+  const { measureFilterInTunnel } = await import("./throughput/filter_cost.ts");
+  const tunnel = isTunnel ? await measureFilterInTunnel(rounds, (step) => console.error(step)) : [];
+  if (values.json) return console.log(JSON.stringify({ results, tunnel }));
+  for (const table of [results, tunnel]) if (table.length > 0) console.table(table);
+}
+
+if (import.meta.main) await main();

@@ -88,7 +88,9 @@ ${rows.join("\n")}
 | \`$data\` | the folder of the context's coordinator, and for reading the certificate that it is given |
 | \`$system\` | \`/etc\` and \`/run\`, where the resolver's settings are; for reading also the folders of programs |
 
-\`tunnelmesh init\` may also write the file that it is asked for. \`tunnelmesh serve\` keeps what
+\`tunnelmesh init\` may also write the file that it is asked for, \`policy export\` read and write the
+folder, and \`policy watch\` read the folder. Policy files, and the key of
+\`--key\`, are read before permissions are given up. \`tunnelmesh serve\` keeps what
 \`tunnelmesh up\` has when its file has \`join_mesh\`: the node beside the coordinator needs it. A
 command with \`ffi\` can reach the whole process, so there the limits guard against mistakes and
 dependencies, not against TunnelMesh's own native calls.

@@ -29,7 +29,7 @@ export const LAYERS: readonly Layer[] = [
     path: "core/daemon",
     imports: ["core", "core/platform"],
     io: true,
-    npm: [...PURE_NPM, "node:*", "ssh2", "ws", "yaml"],
+    npm: [...PURE_NPM, "node:*", "prom-client", "ssh2", "ws", "yaml"],
   },
   {
     path: "transports",

@@ -30,7 +30,7 @@ import type { Identity } from "../core/identity/keys.ts";
 import { signNodeRecord } from "../core/identity/record.ts";
 import { decodeToken, encodeToken, TOKEN_SECRET_BYTES } from "../core/identity/token.ts";
 import { NEVER } from "../core/machine.ts";
-import { toldToLog } from "../core/node.ts";
+import { NodeLog, type NodeLogEffect } from "../core/node_log.ts";
 import type { SignedEntry } from "../core/state/entry.ts";
 import type { MeshLog } from "../core/state/log.ts";
 import type { LogSync, SyncEvent } from "../core/state/sync.ts";
@@ -208,7 +208,7 @@ export class TestNode implements AsyncDisposable {
   readonly client: ControlClient;
   readonly effects: ControlEffect[] = [];
   readonly #channel: ControlChannel;
-  readonly #sync: LogSync | null;
+  readonly #log: NodeLog | null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #waiters: (() => void)[] = [];
   #isClosed = false;
@@ -233,7 +233,8 @@ export class TestNode implements AsyncDisposable {
       version: "test",
       random: systemRandom,
     });
-    this.#sync = log && syncOf(log, identity, Date.now, { maxLength: MAX_NODE_LOG_LENGTH });
+    this.#log = log &&
+      new NodeLog(syncOf(log, identity, Date.now, { maxLength: MAX_NODE_LOG_LENGTH }));
     this.#channel = new ControlChannel({
       caCertificate,
       wallTime: Date.now,
@@ -250,8 +251,7 @@ export class TestNode implements AsyncDisposable {
       const isSocket = effect.type === "connect" || effect.type === "send" ||
         effect.type === "close";
       if (isSocket) this.#channel.perform(effect);
-      const told = toldToLog(effect);
-      if (told) this.#follow(told);
+      this.#follow(this.#log?.control(effect, performance.now()) ?? []);
     }
     clearTimeout(this.#timer);
     const { deadline } = this.client;
@@ -262,10 +262,10 @@ export class TestNode implements AsyncDisposable {
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
-  #follow(event: SyncEvent): void {
-    for (const effect of this.#sync?.handle(event, performance.now()) ?? []) {
-      if (effect.type === "send") {
-        this.give({ type: "send-log", text: JSON.stringify(effect.message) });
+  #follow(effects: readonly NodeLogEffect[]): void {
+    for (const effect of effects) {
+      if (effect.type === "say") {
+        this.give({ type: "send-log", text: effect.text });
       } else if (effect.type === "grown") this.give({ type: "review" });
     }
   }

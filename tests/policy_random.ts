@@ -6,11 +6,23 @@ import fc from "fast-check";
 import type { MeshView } from "../core/policy/subjects.ts";
 
 import { meshOf } from "../core/policy/_world.ts";
-import { ALL_TRAFFIC, ICMP, OTHER, type Traffic } from "../core/policy/traffic.ts";
+import { ALL_TRAFFIC, ICMP, OTHER, PING, type Traffic } from "../core/policy/traffic.ts";
 
 const SUBJECTS = ["everyone", "admins", "user:ann", "user:bob", "tag:t", "tag:s", "group:g"]
   .concat("group:h", "node:n1", "n2", "ann", "self");
-const PORTS = ["any", "tcp", "udp", "icmp", 22, "20-30", "tcp/22", "udp/25-40", "tcp/65535", "dns"];
+const PORTS = [
+  "any",
+  "tcp",
+  "udp",
+  "icmp",
+  "ping",
+  22,
+  "20-30",
+  "tcp/22",
+  "udp/25-40",
+  "tcp/65535",
+  "dns",
+];
 const BUCKETS = ["*", "a", "a/x", "a/x/y", "b", "_m"];
 
 const action = fc.constantFrom<"allow" | "deny">("allow", "allow", "deny");
@@ -69,6 +81,6 @@ export const anyMesh: fc.Arbitrary<MeshView> = fc.record({
 /** Every point that matters: the ends of all parts of `sets`, and what lies next to them. */
 export function pointsOf(sets: readonly Traffic[]): number[] {
   const ends = [...sets, ALL_TRAFFIC].flat().flatMap(({ first, last }) => [first, last]);
-  const near = [...ends, ICMP, OTHER].flatMap((point) => [point - 1, point, point + 1]);
+  const near = [...ends, PING, ICMP, OTHER].flatMap((point) => [point - 1, point, point + 1]);
   return [...new Set(near)].filter((point) => point >= 0 && point <= OTHER);
 }

@@ -6,26 +6,68 @@
 import assert from "node:assert/strict";
 import { allCommands, type CommandPath } from "../cli/commands.ts";
 import { FakeDaemon, STATUS } from "../cli/fake_daemon.ts";
+import { FakeMeshDaemon } from "../cli/fake_mesh_daemon.ts";
 import { WIDE_FLAGS } from "../cli/permissions.ts";
 import { tempDir } from "../cli/testing_host.ts";
+import { formatPublicKey } from "../core/identity/openssh.ts";
+import { policyHash } from "../core/state/bodies.ts";
+import { actor } from "../core/state/fake_mesh.ts";
 import type { Attempted, ProbeReport, ProbeTargets } from "./privileges_probe.ts";
 
 const PROBE = new URL("privileges_probe.ts", import.meta.url).pathname;
 
 /** Arguments of commands that take some, for the probe to get as far as their work. */
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  "bind create": ["bob", "bucket-read"],
+  "bind delete": ["1"],
   "completion": ["bash"],
   "context create": ["work"],
   "context delete": ["default"],
   "context use": ["default"],
+  "group add-member": ["admins", "bob"],
+  "group create": ["dev", "bob"],
+  "group delete": ["ops"],
+  "group grant": ["everyone", "bucket-read"],
+  "group members": ["everyone"],
+  "group remove-member": ["ops", "bob"],
+  "exit-node use": ["anna"],
   "init": ["--peer"],
+  "filter trace": ["anna", "22"],
+  "node renew": ["nas"],
+  "node revoke": ["nas"],
+  "node tag": ["nas", "web"],
   "ping": ["anna"],
+  "policy apply": ["policy"],
+  "policy check": ["policy/policy.yaml"],
+  "policy diff": ["policy"],
+  "policy explain": ["nas -> cam:22"],
+  "policy export": ["policy"],
+  "policy plan": ["policy"],
+  "policy rollback": ["first"],
+  "policy test": ["policy"],
+  "policy watch": ["policy"],
   "resolve": ["anna"],
+  "role create": ["films", "bucket:films:read"],
+  "role delete": ["music"],
+  "route advertise": ["192.168.7.0/24"],
+  "route withdraw": ["192.168.7.0/24"],
   "token revoke": ["3q2-7wAAAAA"],
   "transport": ["anna"],
+  "user add": ["carol", "policy/carol.pub"],
+  "user demote": ["anna"],
+  "user promote": ["bob"],
+  "user remove": ["bob"],
+  "user rename": ["bob", "robert"],
+  "user rotate-key": ["bob", "policy/carol.pub"],
   "why": ["anna"],
   "__complete": ["peers"],
 };
+
+/** The mesh's, and that of the user's files. */
+const POLICY = `groups: { ops: user:bob }
+roles: { music: [{ right: read, buckets: music }] }
+bindings: [{ to: everyone, right: read, panels: map }]
+`;
 
 /** A home with two contexts and their keys, another user's, and a folder that anybody may write. */
 function makeWorld(active: "default" | "work" = "default") {
@@ -52,6 +94,9 @@ function makeWorld(active: "default" | "work" = "default") {
     JSON.stringify({ version: 1, active, contexts }),
     { mode: 0o600 },
   );
+  Deno.mkdirSync(`${home}/policy`);
+  Deno.writeTextFileSync(`${home}/policy/policy.yaml`, POLICY);
+  Deno.writeTextFileSync(`${home}/policy/carol.pub`, formatPublicKey(actor(3).publicKey));
   const folder = `${root}/open`;
   Deno.mkdirSync(folder);
   Deno.mkdirSync(`${root}/run`);
@@ -70,7 +115,9 @@ async function probe(
 ): Promise<ProbeReport> {
   const { root, home, secrets, folder } = world;
   const answer = () => ({ json: STATUS });
-  await using daemon = new FakeDaemon(`${root}/run/daemon.sock`, answer);
+  await using daemon = new FakeMeshDaemon(`${root}/run/daemon.sock`);
+  const documents = [{ file: "policy.yaml", text: POLICY }];
+  daemon.mesh.say(actor(1), { type: "policy-set", documents, hash: policyHash(documents) });
   await using other = new FakeDaemon(`${root}/other.sock`, answer);
   const targets: ProbeTargets = {
     secrets: Object.values(secrets),

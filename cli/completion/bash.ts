@@ -86,8 +86,11 @@ function wordCases({ path, children, positionals }: CompletionNode): string[] {
     const words = children.map(({ name }) => name).join(" ");
     return [`    "${path} 0") COMPREPLY=($(compgen -W "${words}" -- "$cur")) ;;`];
   }
-  const replies = positionals.map(replyOf);
-  return replies.flatMap((reply, i) => reply === "" ? [] : [`    "${path} ${i}") ${reply} ;;`]);
+  return positionals.flatMap((positional, i) => {
+    const reply = replyOf(positional);
+    const place = positional.isRepeated ? `"${path} "*` : `"${path} ${i}"`;
+    return reply === "" ? [] : [`    ${place}) ${reply} ;;`];
+  });
 }
 
 /** Commands that fill COMPREPLY with values; empty when nothing completes them. */

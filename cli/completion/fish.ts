@@ -67,9 +67,11 @@ function nodeLines(node: CompletionNode, globals: readonly OptionSpec[]): string
   const start = (count: string) => `complete -c tunnelmesh -n "__tunnelmesh_at '${path}'${count}"`;
   return [
     ...children.map(({ name, summary }) => `${start(" 0")} -a ${name} -d ${quote(summary)}`),
-    ...positionals.map(valuesOf).flatMap((values, index) =>
-      values === "" ? [] : [`${start(` ${index}`)} ${values}`]
-    ),
+    ...positionals.flatMap((positional, index) => {
+      const values = valuesOf(positional);
+      const isEverywhere = positional.isRepeated && index === 0;
+      return values === "" ? [] : [`${start(isEverywhere ? "" : ` ${index}`)} ${values}`];
+    }),
     ...[...options, ...globalsBeside(node, globals)].map((option) =>
       `${start("")} ${nameOf(option)} -d ${quote(option.description)}`
     ),

@@ -92,7 +92,10 @@ function wordCases({ path, children, positionals }: CompletionNode): string[] {
     const items = children.map(({ name, summary }) => item(name, summary)).join(" ");
     return [`    '${path} 0') items=(${items}); _describe 'command' items ;;`];
   }
-  return positionals.map((positional, i) => `    '${path} ${i}') ${actionOf(positional)} ;;`);
+  return positionals.map((positional, i) => {
+    const place = positional.isRepeated ? `'${path} '*` : `'${path} ${i}'`;
+    return `    ${place}) ${actionOf(positional)} ;;`;
+  });
 }
 
 function actionOf({ choices, completes, description }: OptionSpec | PositionalSpec): string {

@@ -183,6 +183,18 @@ for (const [name, over, signer] of RECORDS) {
   });
 }
 
+Deno.test("apply() takes a record that offers an exit and networks, and one that takes them back", () => {
+  const play = new Play();
+  const node = play.register(0);
+  const routes = [{ prefix: "192.168.7.0/24", mapped: "10.77.7.0/24" }];
+  const records = [{ seq: 1, exit: true as const, routes }, { seq: 2 }]
+    .map((over) => recordOf(0, node, over));
+  for (const record of records) {
+    play.do({ type: "update-record", at: EPOCH, id: node.id, record });
+    assert.deepEqual(play.node(0).record, record);
+  }
+});
+
 Deno.test("apply() refuses a registration when every address is leased", () => {
   const play = new Play("10.0.0.0/30");
   play.register(0);

@@ -124,7 +124,6 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
         break;
       case "changed":
         this.#follow(event.events, now);
-        if (this.#desk.isBehind) this.#log({ type: "appended" }, now);
         break;
       case "tick":
         this.#log({ type: "tick" }, now);
@@ -132,6 +131,8 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       default:
         unreachable(event);
     }
+    // Also what a request that was refused in the end has added.
+    if (this.#desk.isBehind) this.#log({ type: "appended" }, now);
     if (now >= this.#expiryAt) this.#expire(now);
     if (now >= this.#flushAt) this.#flush(now);
     return this.#effects;
@@ -209,13 +210,14 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       throw new MeshError("protocol-invalid", 'Cannot read message: a second "hello"');
     }
     const key = fromBase64Url(hello.identity);
-    const node = memberOf(this.#state, peerIdOf(key));
+    const id = peerIdOf(key);
+    this.#options.mesh.member(id, this.#state.nodes.get(id)?.seenAt ?? 0, this.#wallTime);
+    const node = memberOf(this.#state, id);
     const isProven = node.identity === hello.identity &&
       verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
     if (!isProven) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
     }
-    this.#options.mesh.member(node.id, node.seenAt, this.#wallTime);
     this.#takeRecord(node, hello.record, now);
     const before = this.#presence.get(node.id)?.connection ?? null;
     connection.peer = node.id;
@@ -269,7 +271,9 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
       const connection = this.#presence.get(event.id)?.connection ?? null;
       this.#presence.delete(event.id);
       if (connection === null) continue;
-      const message = "Cannot keep the connection: the node has left the mesh";
+      const isRevoked = this.#options.mesh.state.revoked.has(event.id);
+      const why = isRevoked ? "the node was revoked" : "the node has left the mesh";
+      const message = `Cannot keep the connection: ${why}`;
       this.#refuse(connection, new MeshError("peer-unknown", message), now);
     }
   }

@@ -35,7 +35,7 @@ export class LogDesk {
     this.#registry = registry;
     this.#sync = new LogSync({
       log: mesh.log,
-      sign: (head) => mesh.signHead(head, this.#wallTime),
+      sign: mesh.headSigner(() => this.#wallTime),
     });
     this.#followed = mesh.log.head.seq;
   }

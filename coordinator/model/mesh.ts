@@ -20,7 +20,7 @@ import { COORDINATOR_TAG, sortedSet, UserName } from "../../core/state/bodies.ts
 import { BOOTSTRAP_USER, bootstrapEntries } from "../../core/state/bootstrap.ts";
 import { type SignedEntry, verifyEntry } from "../../core/state/entry.ts";
 import { DEFAULT_EXPIRES_AFTER_MS, expiryOf } from "../../core/state/expiry.ts";
-import { signHead } from "../../core/state/head.ts";
+import { headSigner } from "../../core/state/head.ts";
 import type { Head, MeshLog } from "../../core/state/log.ts";
 import {
   isCoordinator,
@@ -29,8 +29,6 @@ import {
   userOfKey,
 } from "../../core/state/state.ts";
 
-/** A signed head is given to everyone for so long; how fresh it is matters to nobody below that. */
-const HEAD_KEPT_MS = 60_000;
 const ASK = "Ask an admin of the mesh for another token: tunnelmesh token create";
 
 /** Which of a mesh's two first tokens: one for the coordinator's own machine, or for any. */
@@ -86,15 +84,9 @@ export class Mesh {
     return userOfKey(this.state, this.key)?.isAdmin ?? false;
   }
 
-  /** Signs how far the log goes. */
-  signHead(head: Head, wallTime: number): SignedRecord {
-    const kept = this.#head;
-    if (kept?.hash === head.hash && wallTime - kept.at < HEAD_KEPT_MS) return kept.signed;
-    const { meshId } = this.log;
-    const at = Math.floor(wallTime);
-    const signed = signHead(this.#identity, { meshId, ...head, at });
-    this.#head = { hash: head.hash, at, signed };
-    return signed;
+  /** What signs how far the log goes. */
+  headSigner(wallTime: () => number): (head: Head) => SignedRecord {
+    return headSigner(this.#identity, this.log.meshId, wallTime);
   }
 
   /**

@@ -3,6 +3,9 @@
  * converted. Paths are as the user wrote them; whoever opens one expands `~`.
  * @module
  */
+import type { OnExitLoss } from "../exit/client_plan.ts";
+import type { OfferedRoute } from "../identity/record.ts";
+import type { FilterConfig } from "../filter/written.ts";
 import type { Ip } from "../ip.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
@@ -52,8 +55,23 @@ export interface PeerConfig {
     readonly aliases: readonly string[];
   };
   readonly wireguardPeers: readonly WireguardPeerConfig[];
+  readonly filter: FilterConfig;
+  /** Where metrics are served; null where they are not. */
+  readonly metricsPort: number | null;
+  readonly exits: ExitsConfig;
   readonly logLevel: LogLevel;
   readonly coordinator: CoordinatorConfig;
+}
+
+/** What a node wants of exits and routes. */
+export interface ExitsConfig {
+  readonly use: {
+    /** Names, the most wanted first; empty for none. */
+    readonly exits: string[];
+    readonly onLoss: OnExitLoss;
+    readonly lan: boolean;
+  };
+  readonly offer: { readonly isExit: boolean; readonly routes: OfferedRoute[] };
 }
 
 /** By which ways peers are reached. */

@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import * as field from "./fields.ts";
-import { filterFields } from "./peer_fields.ts";
 
 const off = field.unavailable;
 const PANEL = "the admin panel";
@@ -13,6 +12,7 @@ const S3 = "object storage";
 const GOSSIP = "the old gossip between coordinators";
 const MONITORING = "the monitoring proxy";
 const WIREGUARD = "the WireGuard concentrator";
+const FILTER = "filter rules of the mesh outside its policy";
 
 function days(fallback: number, description: string) {
   return z.int().min(0).default(fallback).meta({ description, unit: "days", unavailable: S3 });
@@ -34,6 +34,11 @@ const admin = {
 const relay = {
   enabled: off(z.boolean().default(false), RELAY, "Relay between nodes without a direct path"),
   pair_timeout: off(field.duration().default("60s"), RELAY, "Wait for the other side"),
+};
+
+const meshFilter = {
+  default_deny: off(z.boolean().default(false), FILTER, "The policy denies what it does not allow"),
+  rules: off(z.array(z.looseObject({})).default([]), FILTER, "Rules"),
 };
 
 const versionRetention = {
@@ -125,11 +130,7 @@ export const coordinatorFields = {
   relay: field.part(relay, "The relay"),
   wireguard_server: field.part(wireguardServer, "Stock WireGuard clients"),
   s3: field.part(s3, "Object storage"),
-  filter: field.part(filterFields, "Which packets may pass in the whole mesh"),
-  service_ports: off(
-    z.array(field.port()).default([]),
-    "the packet filter",
-    "Ports open on every node",
-  ),
+  filter: field.part(meshFilter, "Which packets may pass in the whole mesh"),
+  service_ports: off(z.array(field.port()).default([]), FILTER, "Ports open on every node"),
   landing_page: off(field.path().optional(), PANEL, "HTML file served at /"),
 };

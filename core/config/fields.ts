@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "zod";
+import { parseOffer } from "../exit/offers.ts";
 import { canonicalIp, parsePrefix } from "../ip.ts";
 import {
   parseCoordinatorUrl,
@@ -122,6 +123,14 @@ export function meshCidr() {
 export function prefix() {
   return z.string().refine((value) => parsePrefix(value) !== null, {
     error: "must be an address range without host bits, such as 10.0.0.0/8 or fd00::/64",
+  });
+}
+
+/** A network behind a node, perhaps known to the mesh by another range. */
+export function offeredRoute() {
+  return z.string().refine((value) => parseOffer(value) !== null, {
+    error: "must be a network such as 192.168.7.0/24, or two of the same length such as " +
+      "192.168.7.0/24 as 10.77.7.0/24",
   });
 }
 

@@ -4,17 +4,21 @@
  */
 import { fromBase64 } from "../bytes.ts";
 import { assert } from "../assert.ts";
+import { parseOffer } from "../exit/offers.ts";
 import { canonicalIp, formatPrefix, parsePrefix } from "../ip.ts";
 import type {
   CoordinatorConfig,
+  ExitsConfig,
   ListenConfig,
   PathsConfig,
   PeerConfig,
   ServerConfig,
   WireguardPeerConfig,
 } from "./config.ts";
+import { normaliseFilter } from "./filter_fields.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type { PeerFile, ServerFile } from "./schema.ts";
+import type { Path } from "./source.ts";
 import { parseCoordinatorUrl, parseHost, parseListen } from "./units.ts";
 
 /** More would delay a new name longer than the mesh promises. */
@@ -24,8 +28,11 @@ const DEFAULT_MTU = 1420;
 
 type CoordinatorFile = NonNullable<PeerFile["coordinator"]>;
 
-/** @param file A tree that {@link PeerFile} accepted, without old spellings. */
-export function normalisePeer(file: PeerFile): PeerConfig {
+/**
+ * @param file A tree that {@link PeerFile} accepted, without old spellings.
+ * @param where Names the place of a value.
+ */
+export function normalisePeer(file: PeerFile, where: (path: Path) => string): PeerConfig {
   const urls = [...(file.server === undefined ? [] : [file.server]), ...file.servers];
   return {
     name: file.name ?? null,
@@ -51,16 +58,23 @@ export function normalisePeer(file: PeerFile): PeerConfig {
       aliases: [...new Set(file.dns?.aliases ?? [])],
     },
     wireguardPeers: file.wireguard_peers.map(wireguardPeer),
+    filter: normaliseFilter(file.filter, where),
+    metricsPort: file.metrics_enabled ? file.metrics_port : null,
+    exits: exits(file),
     logLevel: file.log_level,
     coordinator: normaliseCoordinator(file.coordinator, file.coordinator?.enabled ?? false),
   };
 }
 
-/** @param file A tree that {@link ServerFile} accepted, without old spellings. */
-export function normaliseServer(file: ServerFile): ServerConfig {
+/**
+ * @param file A tree that {@link ServerFile} accepted, without old spellings.
+ * @param where Names the place of a value.
+ */
+export function normaliseServer(file: ServerFile, where: (path: Path) => string): ServerConfig {
+  const whereInside = (path: Path) => where(["join_mesh", ...path]);
   return {
     coordinator: normaliseCoordinator(file, true),
-    joinMesh: file.join_mesh ? normalisePeer(file.join_mesh) : null,
+    joinMesh: file.join_mesh ? normalisePeer(file.join_mesh, whereInside) : null,
     logLevel: file.log_level,
   };
 }
@@ -97,6 +111,21 @@ function paths(file: PeerFile): PathsConfig {
       order: peer.order ?? order,
       exclude: peer.exclude ?? exclude,
     })),
+  };
+}
+
+function exits(file: PeerFile): ExitsConfig {
+  const named = [file.exit_node ?? []].flat().flatMap((text) => text.split(","));
+  return {
+    use: {
+      exits: [...new Set(named.map((name) => name.trim()).filter((name) => name !== ""))],
+      onLoss: file.on_exit_loss,
+      lan: file.exit_lan,
+    },
+    offer: {
+      isExit: file.allow_exit_traffic,
+      routes: file.advertise_routes.map((text) => parsed(parseOffer(text))),
+    },
   };
 }
 

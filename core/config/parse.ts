@@ -16,6 +16,7 @@ import {
   type FlagValue,
   isTree,
   mergeTrees,
+  type Path,
   type Source,
   type Tree,
   valueAt,
@@ -51,13 +52,18 @@ const OWN_VARIABLES = ["TUNNELMESH_EXECUTABLE", "TUNNELMESH_SUPERVISED", "TUNNEL
 /** @throws {MeshError} `config-invalid`, naming the place of each wrong value. */
 export function parsePeerConfig(sources: ConfigSources): ParsedConfig<PeerConfig> {
   const { value, ...rest } = parse(PeerFile, sources);
-  return { config: normalisePeer(value), ...rest };
+  return { config: normalisePeer(value, placesOf(sources)), ...rest };
 }
 
 /** @throws {MeshError} `config-invalid`, naming the place of each wrong value. */
 export function parseServerConfig(sources: ConfigSources): ParsedConfig<ServerConfig> {
   const { value, ...rest } = parse(ServerFile, sources);
-  return { config: normaliseServer(value), ...rest };
+  return { config: normaliseServer(value, placesOf(sources)), ...rest };
+}
+
+/** Where the file has the lists that neither environment nor flags can hold. */
+function placesOf({ file }: ConfigSources): (path: Path) => string {
+  return (path) => file?.where(path) ?? "configuration";
 }
 
 function parse<Schema extends z.ZodObject>(schema: Schema, sources: ConfigSources) {

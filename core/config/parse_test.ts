@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { MeshError } from "../errors.ts";
+import { NO_FILTER_CONFIG } from "../filter/written.ts";
 import { parsePeerConfig, parseServerConfig } from "./parse.ts";
 import type { FlagValue, Source, Tree } from "./source.ts";
 
@@ -185,17 +186,19 @@ Deno.test("parsePeerConfig() warns of a variable that is nearly a setting", () =
 });
 
 const UNAVAILABLE: [about: string, tree: Tree, keys: string[]][] = [
-  ["an exit node", { exit_node: "hub" }, ["exit_node"]],
-  ["its old spelling", { exit_peer: "hub" }, ["exit_node"]],
-  ["a filter that denies", { filter: { default_deny: true } }, ["filter.default_deny"]],
+  ["a filter of the mesh", { coordinator: { filter: { rules: [{ port: 1 }] } } }, [
+    "coordinator.filter.rules",
+  ]],
   [
     "a part that is on, once",
     { wireguard: { enabled: true, listen_port: 1, mtu: 1300 } },
     ["wireguard.enabled"],
   ],
   ["nothing for a part that is off", { wireguard: { enabled: false, listen_port: 1 } }, []],
-  ["nothing for defaults", { metrics_enabled: false, docker: {} }, []],
-  ["another port of a missing part", { metrics_port: 9500 }, ["metrics_port"]],
+  ["nothing for defaults", { allow_exit_traffic: false, docker: {} }, []],
+  ["another port of a missing part", { wireguard: { listen_port: 9500 } }, [
+    "wireguard.listen_port",
+  ]],
   ["a coordinator's S3", { coordinator: { s3: { max_size: "10Gi" } } }, [
     "coordinator.s3.max_size",
   ]],
@@ -207,6 +210,42 @@ for (const [about, tree, expected] of UNAVAILABLE) {
     assert.deepEqual(warnings.map((warning) => warning.split(" ")[0]), expected);
   });
 }
+
+Deno.test("parsePeerConfig() reads filter rules as a policy does: a port alone is TCP and UDP", () => {
+  const rules = [{ port: "80-81", action: "allow" }, {
+    protocol: "any",
+    action: "deny",
+    from: "admins",
+  }];
+  const { isDefaultDeny, rules: read } = peer({ filter: { rules } }).config.filter;
+  assert.equal(isDefaultDeny, true);
+  assert.deepEqual(read.map(({ protocol, ports, from }) => [protocol, ports, from]), [
+    ["any", [{ first: 80, last: 81 }], { kind: "group", name: "everyone" }],
+    ["any", null, { kind: "group", name: "admins" }],
+  ]);
+  assert.equal(peer({ filter: { default_deny: false } }).config.filter.isDefaultDeny, false);
+  assert.deepEqual(peer({}).config.filter, NO_FILTER_CONFIG);
+});
+
+Deno.test("parsePeerConfig() reads exits in each of their spellings, and routes", () => {
+  const exits = (tree: Tree, env = {}) => peer(tree, env).config.exits;
+  assert.deepEqual(exits({}), {
+    use: { exits: [], onLoss: "block", lan: false },
+    offer: { isExit: false, routes: [] },
+  });
+  for (const tree of [{ exit_node: "hub, nas" }, { exit_node: ["hub", "nas"] }]) {
+    assert.deepEqual(exits(tree).use.exits, ["hub", "nas"]);
+  }
+  assert.deepEqual(exits({ exit_peer: "hub" }).use.exits, ["hub"]);
+  assert.deepEqual(exits({}, { TUNNELMESH_EXIT_NODE: "hub,nas" }).use.exits, ["hub", "nas"]);
+  const advertise_routes = ["192.168.7.0/24", "192.168.1.0/24 as 10.77.1.0/24"];
+  assert.deepEqual(exits({ advertise_routes, allow_exit_traffic: true }).offer, {
+    isExit: true,
+    routes: [{ prefix: "192.168.7.0/24" }, { prefix: "192.168.1.0/24", mapped: "10.77.1.0/24" }],
+  });
+  assert.throws(() => peer({ advertise_routes: ["10.0.0.0/8 as 10.77.1.0/24"] }), /same length/);
+  assert.throws(() => peer({ on_exit_loss: "panic" }), /on_exit_loss/);
+});
 
 Deno.test("parsePeerConfig() names the secrets that the file holds", () => {
   const { secretsInFile } = peer({ auth_token: "tm2_x" }, { TUNNELMESH_NAME: "a" });

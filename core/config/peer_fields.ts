@@ -7,8 +7,11 @@ import { MAX_WORKERS } from "../dataplane/layout.ts";
 import { ACCELERATIONS, AEAD_CHOICES } from "../dataplane/settings.ts";
 import { Alias, PeerName } from "../ids.ts";
 import { PATH_KINDS } from "../path/address.ts";
+import { ON_EXIT_LOSS } from "../exit/client_plan.ts";
+import { MAX_OFFERED_ROUTES } from "../identity/record.ts";
 import { LOG_LEVELS } from "./config.ts";
 import * as field from "./fields.ts";
+import { filterFields } from "./filter_fields.ts";
 
 const off = field.unavailable;
 
@@ -118,27 +121,7 @@ const transports = {
 };
 
 const WIREGUARD = "the WireGuard concentrator";
-const FILTER = "the packet filter";
 const LOCATION = "the map of nodes";
-const EXIT = "exit nodes";
-
-/** A filter rule. */
-const FilterRule = z.strictObject({
-  port: z.int().min(0).max(65535).optional().meta({ description: "Port" }),
-  protocol: z.enum(["tcp", "udp", "icmp"]).optional().meta({ description: "Protocol" }),
-  action: z.enum(["allow", "deny"]).meta({ description: "Verdict" }),
-  source_peer: z.string().optional().meta({ description: "Peer it applies to" }),
-});
-
-/** Filter settings, of a node and of a mesh. */
-export const filterFields = {
-  default_deny: off(
-    z.boolean().default(false),
-    FILTER,
-    "Refuse what no rule allows; without the part everything is allowed",
-  ),
-  rules: off(z.array(FilterRule).default([]), FILTER, "Rules"),
-};
 
 const location = {
   latitude: off(z.number().min(-90).max(90).optional(), LOCATION, "Degrees north"),
@@ -258,19 +241,38 @@ export const peerFields = {
       "TCP port where peers may connect by SSH when UDP is blocked, a random one when it is " +
       "taken; 0 is none",
   }),
-  exit_node: off(z.string().optional(), EXIT, "Peer that traffic to the internet goes through"),
+  exit_node: z.union([field.text(), z.array(field.text())]).optional().meta({
+    description: "Peers that traffic to the internet goes through, the most wanted first",
+    example: "nas",
+    whenAbsent: "none: it goes its usual way",
+  }),
   exit_peer: z.string().optional().meta({
     description: "Old spelling of exit_node",
     aliasFor: "exit_node",
-    unavailable: EXIT,
   }),
-  allow_exit_traffic: off(z.boolean().default(false), EXIT, "Let peers reach the internet here"),
+  on_exit_loss: z.enum(ON_EXIT_LOSS).default("block").meta({
+    description: "What happens to that traffic when the exit is lost: block holds it back, next " +
+      "takes the next exit in the list, direct lets it go past the mesh",
+  }),
+  exit_lan: z.boolean().default(false).meta({
+    description: "Reach networks that this machine stands in directly while an exit is in use",
+  }),
+  allow_exit_traffic: z.boolean().default(false).meta({
+    description: "Let peers reach the internet through this node, as far as the policy lets them",
+  }),
+  advertise_routes: z.array(field.offeredRoute()).max(MAX_OFFERED_ROUTES).default([]).meta({
+    description: "Networks behind this node that peers may reach through it; `NETWORK as OTHER` " +
+      "where the mesh knows one by another range of the same length",
+    example: ["192.168.7.0/24", "192.168.1.0/24 as 10.77.1.0/24"],
+  }),
   filter: field.part(filterFields, "Which packets may pass"),
   geolocation: field.part(location, "Where the node is"),
   location: field.part(location, "Old spelling of geolocation"),
   wireguard: field.part(wireguard, "Concentrator for stock WireGuard clients"),
-  metrics_enabled: off(z.boolean().default(false), "metrics", "Serve Prometheus metrics"),
-  metrics_port: off(field.port().default(9444), "metrics", "Port of the metrics"),
+  metrics_enabled: z.boolean().default(false).meta({
+    description: "Serve Prometheus metrics, on 127.0.0.1 and to peers that the filter lets in",
+  }),
+  metrics_port: field.port().default(9444).meta({ description: "TCP port of the metrics" }),
   loki: field.part(loki, "Shipping logs to Loki"),
   docker: field.part(docker, "Docker on this machine"),
 };

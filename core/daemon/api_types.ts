@@ -12,6 +12,7 @@ import type { Endpoint, Ip } from "../ip.ts";
 import type { PathAddress, PathKind } from "../path/address.ts";
 import type { NatReport } from "../path/nat.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
+import type { FilterStatus } from "./filter_types.ts";
 
 /** A measured value and how many milliseconds ago it was measured. */
 export interface Measured<T> {
@@ -90,6 +91,7 @@ export interface StatusReport {
   readonly offloads: readonly Acceleration[];
   readonly coordinator: CoordinatorReport;
   readonly dns: DnsReport;
+  readonly filter: FilterStatus;
   readonly peers: readonly PeerReport[];
   /** Packets that went no further, by reason; only reasons that occurred. */
   readonly drops: Readonly<Record<string, number>>;

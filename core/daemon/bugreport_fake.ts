@@ -136,6 +136,12 @@ const STATUS: StatusReport = {
     clockOffsetMs: null,
   },
   dns: { mode: "off", listen: null, upstreams: ["192.168.77.1"], repairs: [] },
+  filter: {
+    defaultAction: "deny",
+    problem: null,
+    layers: { coordinator: 2, config: 0, temporary: 0, service: 1 },
+    hits: { "kitchen": 12 },
+  },
   peers: [PEER],
   drops: { "no-route": 3 },
   warnings: ["Mesh names do not work: kitchen cannot bind 172.30.5.1:53"],

@@ -5,6 +5,7 @@
  * here decides anything.
  * @module
  */
+import { assert } from "../assert.ts";
 import { type ControlEvent } from "../control/client.ts";
 import { Netmap } from "../control/messages.ts";
 import { Pins } from "../control/roster.ts";
@@ -13,18 +14,12 @@ import { Zone } from "../dns/zone.ts";
 import { errorMessage } from "../errors.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
-import { type NodeEffect, NodeMachine, type NodePeer } from "../node.ts";
+import { type NodeEffect, NodeMachine } from "../node.ts";
 import { openClock } from "../platform/linux/clock.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
 import { aliasOf, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
-import { trimMemory } from "../platform/linux/trim.ts";
 import { type PathEvent } from "../path/agent.ts";
-import type { PathPreference } from "../path/peer_paths.ts";
-import type { PeerSlot } from "../wireguard/events.ts";
 import { isStun } from "../stun/message.ts";
-import { watchNetwork } from "../platform/network_watch.ts";
-import type { NetworkWatch } from "../platform/types_network.ts";
-import { readClocks, SuspendDetector } from "../platform/linux/suspend.ts";
 import { Readiness } from "../platform/linux/readiness.ts";
 import { Device } from "../wireguard/device.ts";
 import type { NetcheckReport } from "./api_types.ts";
@@ -33,22 +28,22 @@ import { type DaemonOptions, type Loaded, openNode } from "./open_node.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { DataPlane } from "./dataplane.ts";
 import { Effects } from "./effects.ts";
-import { MeshPolicy } from "./mesh_policy.ts";
+import { MachineWatch } from "./machine_watch.ts";
+import { MeshFollower } from "./mesh_follower.ts";
+import { exitPolicyOf } from "../exit/policy.ts";
+import { openExits } from "./open_exits.ts";
+import type { Exits } from "./exits.ts";
+import { OwnRecord } from "./own_record.ts";
 import { keepPort, portToTry } from "./kept_port.ts";
 import { loadKernelCode } from "./kernel_code.ts";
 import { PathShell } from "./path_shell.ts";
 import { Reachability } from "./reachability.ts";
 import { systemRandom } from "./system_random.ts";
 import { TimestampFile } from "./timestamp_file.ts";
+import { trimLater } from "./trim_timer.ts";
 
 /** Where the UDP port is kept. */
 const PORT_FILE = "port.json";
-/** After these the code that only starting needed is given back: first its own, then of paths. */
-const TRIM_DELAYS_MS = [5_000, 30_000];
-/** How often a sleep of the machine is looked for. */
-const SLEEP_CHECK_MS = 1_000;
-/** How often it is looked who has expired. */
-const REVIEW_MS = 600_000;
 /** Netmap and pins are written this long after they changed; a burst is one write. */
 const SAVE_DELAY_MS = 250;
 type Timer = ReturnType<typeof setTimeout>;
@@ -57,11 +52,12 @@ type Timer = ReturnType<typeof setTimeout>;
 export class Daemon {
   readonly node: NodeMachine;
   readonly plane: DataPlane;
-  readonly policy: MeshPolicy;
   readonly zone: Zone;
   readonly clock: () => Millis;
   readonly startedAt: Millis;
+  readonly mesh: MeshFollower;
   readonly options: DaemonOptions;
+  readonly record: OwnRecord;
   /** Settles when the node can go on no longer. */
   readonly failed: Promise<never>;
   readonly #bridge: DataPlaneBridge;
@@ -72,14 +68,12 @@ export class Daemon {
   readonly #carriers: Carriers;
   readonly #reachability: Reachability;
   readonly #fail: (error: Error) => void;
+  #exits: Exits | null = null;
   #timer: Timer | undefined;
   #saveTimer: Timer | undefined;
-  #trimTimer: Timer | undefined;
-  #sleepTimer: Timer | undefined;
-  #reviewTimer: Timer | undefined;
-  #watcher: NetworkWatch | undefined;
+  #trim: { close(): void } | undefined;
+  #watcher: MachineWatch | undefined;
   #isClosed = false;
-  #onMeshChange: () => void = () => {};
 
   /**
    * Creates interface and socket and starts forwarding.
@@ -117,8 +111,16 @@ export class Daemon {
     await daemon.#carriers.start();
     daemon.#reachability.start();
     daemon.#watch();
-    daemon.#trimLater(TRIM_DELAYS_MS);
+    daemon.mesh.start();
+    daemon.#trim = trimLater();
     daemon.#turn(() => daemon.node.handle({ type: "tick" }, clock()));
+    try {
+      daemon.#exits = await daemon.#openExits();
+      daemon.mesh.filter.offeredChanged();
+    } catch (error) {
+      await daemon.close();
+      throw error;
+    }
     return daemon;
   }
 
@@ -157,7 +159,7 @@ export class Daemon {
     this.#bridge = new DataPlaneBridge(this.plane.table);
     this.plane.table.setOwnAddresses(reply.addresses);
     this.node = openNode(options, this.plane, kept);
-    const { log } = options;
+    this.record = new OwnRecord(options, (record) => this.#control({ type: "set-record", record }));
     this.#channel = new ControlChannel({
       caCertificate,
       wallTime: options.wallTime,
@@ -166,14 +168,19 @@ export class Daemon {
     this.#paths = this.#openPaths();
     this.#carriers = this.#openCarriers();
     this.#reachability = this.#openReachability();
-    this.policy = new MeshPolicy({
-      own: reply.id,
-      log: options.logFile.log,
-      view: this.node.control.view,
-      publish: (rules) => this.#effects.setPolicy(rules),
-      tell: log,
+    this.mesh = new MeshFollower(options, {
+      node: this.node,
+      clock,
+      emit: (event) => this.#turn(() => this.node.handle(event, clock())),
+      rulesChanged: () => this.#effects.publishRules(),
+      offered: () => this.#exits?.offered ?? { destinations: [], own: [] },
     });
-    this.#effects = new Effects({
+    this.#effects = this.#openEffects();
+  }
+
+  #openEffects(): Effects {
+    const { logFile, log } = this.options;
+    return new Effects({
       node: this.node,
       plane: this.plane,
       bridge: this.#bridge,
@@ -182,40 +189,17 @@ export class Daemon {
       reachability: this.#reachability,
       channel: this.#channel,
       zone: this.zone,
-      own: reply.addresses.map((ip) => parsePrefix(ip)!),
+      filter: this.mesh.filter,
+      changed: () => this.#exits?.changed(),
       log,
-      added: (peer) => this.#preferConfigured(peer),
-      logFile: options.logFile,
+      added: (peer) => this.mesh.followChoice(peer),
+      logFile,
       meshChanged: () => {
-        this.policy.refresh();
-        this.#onMeshChange();
+        this.mesh.changed();
+        this.#exits?.changed();
       },
       save: () => this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_DELAY_MS),
     });
-  }
-
-  /** Who was away for too long is a member no longer; nobody tells of that. */
-  #review(): void {
-    const { node } = this;
-    const heard = [...node.peers.values()].flatMap(({ id, slot }) =>
-      id !== null && node.device.report(slot)?.state === "up" ? [id] : []
-    );
-    node.control.view.heard(heard, this.options.wallTime());
-    this.#control({ type: "review" });
-  }
-
-  #trimLater([delay, ...more]: readonly number[]): void {
-    if (delay === undefined) return;
-    this.#trimTimer = setTimeout(() => {
-      trimMemory();
-      this.#trimLater(more);
-    }, delay);
-  }
-
-  /** What the configuration wants for a peer. */
-  #preferConfigured({ slot, name }: NodePeer): void {
-    const chosen = this.options.peerPreferences.find((each) => each.name === name);
-    if (chosen) this.preferPaths(slot, { order: chosen.order, exclude: chosen.exclude });
   }
 
   #openPaths(): PathShell {
@@ -244,6 +228,27 @@ export class Daemon {
     });
   }
 
+  #openExits(): Promise<Exits> {
+    return openExits(this.options, {
+      node: this.node,
+      plane: this.plane,
+      record: this.record,
+      readiness: this.#readiness,
+      policy: exitPolicyOf(() => this.mesh.policy.subjects),
+      sshPort: () => this.#carriers.sshPort,
+      remote: () => this.#channel.remote,
+      clock: this.clock,
+      emit: (event) => this.#turn(() => this.node.handle(event, this.clock())),
+      offeredChanged: () => this.mesh.filter.offeredChanged(),
+    });
+  }
+
+  /** What leads out of the mesh; a daemon that has started has it. */
+  get exits(): Exits {
+    assert(this.#exits !== null, "the daemon has started");
+    return this.#exits;
+  }
+
   #openReachability(): Reachability {
     const { openPortMapper, interfaceName, relays, log } = this.options;
     const { udpPort } = this.plane;
@@ -262,29 +267,16 @@ export class Daemon {
 
   /** Notices other addresses and routes, and the end of a sleep. */
   #watch(): void {
-    const changed = (why: string) => {
-      this.#reachability.networkChanged(why);
-      this.#carriers.reconnect();
-      this.#control({ type: "reconnect" });
-    };
-    this.#watcher = watchNetwork(this.#readiness, {
-      ignoreInterface: this.options.interfaceName,
-      onChange: ([first]) => {
-        if (!first) return;
-        changed(`${first.kind} ${first.action} ${first.interface ?? ""} ${first.detail}`);
+    const { interfaceName: ignoreInterface, log } = this.options;
+    this.#watcher = new MachineWatch(
+      { readiness: this.#readiness, ignoreInterface, log },
+      (why) => {
+        this.#reachability.networkChanged(why);
+        this.#carriers.reconnect();
+        this.#control({ type: "reconnect" });
+        void this.#exits?.networkChanged();
       },
-      onFailure: (error) => {
-        this.options.log("error", "Changes of the network are no longer noticed", {
-          why: errorMessage(error),
-        });
-      },
-    });
-    const sleep = new SuspendDetector();
-    this.#reviewTimer = setInterval(() => this.#review(), REVIEW_MS);
-    this.#sleepTimer = setInterval(() => {
-      const ms = sleep.look(readClocks());
-      if (ms > 0) changed(`the machine slept for ${Math.round(ms / 1000)} s`);
-    }, SLEEP_CHECK_MS);
+    );
   }
 
   #path(event: PathEvent): void {
@@ -303,31 +295,19 @@ export class Daemon {
     return { ...this.#reachability.report, relays: this.#carriers.relays };
   }
 
-  /** Which kinds of path to use for a peer from here on. */
-  preferPaths(peer: PeerSlot, preference: PathPreference): void {
-    this.#path({ type: "prefer", peer, preference });
-  }
-
-  /** Calls back when the mesh's log has grown or a name in it has changed. */
-  set onMeshChange(listener: () => void) {
-    this.#onMeshChange = listener;
-  }
-
-  /** Stops forwarding and removes the interface. The last netmap is on disk afterwards. */
-  async close(): Promise<void> {
+  /**
+   * Stops forwarding and removes the interface. The last netmap is on disk afterwards.
+   * @param opensExit See {@link Exits.close}.
+   */
+  async close(opensExit = false): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (
-      const timer of [
-        this.#timer,
-        this.#saveTimer,
-        this.#trimTimer,
-      ]
-    ) clearTimeout(timer);
-    clearInterval(this.#sleepTimer);
-    clearInterval(this.#reviewTimer);
+    await this.#exits?.close(opensExit);
+    for (const timer of [this.#timer, this.#saveTimer]) clearTimeout(timer);
+    this.#trim?.close();
     await this.#watcher?.close();
     this.#effects.close();
+    this.mesh.close();
     await this.#reachability.close();
     await this.#carriers.close();
     await this.#channel.close();

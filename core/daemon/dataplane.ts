@@ -16,6 +16,7 @@ import { MeshError } from "../errors.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
 import { type DfSender, openDfSender } from "../platform/linux/df_socket.ts";
 import { WakeFd } from "../platform/linux/libc.ts";
+import { SOCKET_MARK } from "../exit/numbers.ts";
 import { openTun, type TunDevice } from "../platform/linux/tun.ts";
 import { testUdpOffloads, type UdpOffloads } from "../platform/linux/udp_self_test.ts";
 import { openUdp, type UdpSockets } from "../platform/linux/udp.ts";
@@ -240,10 +241,10 @@ function probeAead(choice: AeadChoice, code: Uint8Array<ArrayBuffer>): Aead {
 
 function openPort(udpPort: number, wantsGro: boolean, sockets: number): UdpSockets {
   try {
-    return openUdp(udpPort, wantsGro, sockets);
+    return openUdp(udpPort, wantsGro, sockets, SOCKET_MARK);
   } catch (error) {
     const isTaken = error instanceof MeshError && error.code === "already-running";
     if (!isTaken) throw error;
-    return openUdp(0, wantsGro, sockets);
+    return openUdp(0, wantsGro, sockets, SOCKET_MARK);
   }
 }

@@ -6,8 +6,8 @@
  * waits upstream is asked once for all who ask the same; a question that comes back while it waits
  * is a loop and ends there.
  *
- * Other machines of the mesh may ask for mesh names only: this node's upstream resolvers may know
- * names that are not for them.
+ * Other machines of the mesh may ask for mesh names only, since this node's upstream resolvers may
+ * know names that are not for them; but for those who reach the internet through this node.
  * @module
  */
 import { errorMessage, MeshError } from "../errors.ts";
@@ -39,6 +39,8 @@ export interface DnsServerOptions {
   readonly ownAddresses?: readonly Ip[];
   /** Asked at each query: addresses (port 53) or endpoints, best first. */
   readonly upstreams: () => readonly (Ip | Endpoint)[];
+  /** Whether another machine of the mesh may ask for any name; without, none may. */
+  readonly resolvesFor?: (client: Ip) => boolean;
   /** How long to wait for one upstream before the next is asked; default 2000. */
   readonly upstreamTimeoutMs?: number;
   /** Other contexts of this machine; without, this one is alone. */
@@ -237,7 +239,7 @@ class Server implements DnsServer {
   }
 
   async #forward(query: Query, client: Ip, carrier: Carrier): Promise<Uint8Array> {
-    if (this.#isMember(client)) {
+    if (this.#isMember(client) && this.#options.resolvesFor?.(client) !== true) {
       this.counts.refused++;
       return encodeFailure(query, RCODE.refused);
     }

@@ -5,10 +5,9 @@
 import { unreachable } from "../assert.ts";
 import type { ControlEffect } from "../control/client.ts";
 import type { DataPlaneBridge } from "../dataplane/bridge.ts";
-import type { CompiledRules } from "../dataplane/table.ts";
 import type { Zone } from "../dns/zone.ts";
 import type { Drop } from "../drops.ts";
-import { type Ip, parseEndpoint, type Prefix } from "../ip.ts";
+import { type Ip, parseEndpoint } from "../ip.ts";
 import type { NodeEffect, NodeMachine, NodePeer } from "../node.ts";
 import type { PathEffect } from "../path/agent.ts";
 import { kindOf } from "../path/address.ts";
@@ -18,12 +17,13 @@ import type { SyncAlert } from "../state/sync.ts";
 import type { Carriers } from "./carriers.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { DataPlane } from "./dataplane.ts";
-import type { FilterRule } from "../filter/rules.ts";
-import { FilterRules } from "./filter_rules.ts";
+import type { FilterRules } from "./filter_rules.ts";
 import type { Log } from "./log.ts";
 import type { PathShell } from "./path_shell.ts";
 import type { Reachability } from "./reachability.ts";
 
+/** Changes of rules that come so close together are one. */
+const RULES_DELAY_MS = 20;
 /** Route table or keypairs could not be written while a worker read them: try again. */
 const ROUTE_RETRY_MS = 5;
 
@@ -37,11 +37,12 @@ export interface EffectTargets {
   readonly channel: ControlChannel;
   readonly reachability: Reachability;
   readonly zone: Zone;
-  /** This node's mesh addresses. */
-  readonly own: readonly Prefix[];
+  readonly filter: FilterRules;
   readonly log: Log;
   /** A peer came into use. */
   readonly added: (peer: NodePeer) => void;
+  /** What is known of peers changed. */
+  readonly changed: () => void;
   /** Netmap and pins changed. */
   readonly save: () => void;
   readonly logFile: LogFile;
@@ -53,9 +54,9 @@ export interface EffectTargets {
 export class Effects {
   readonly #targets: EffectTargets;
   readonly #drops = new Map<Drop, number>();
-  readonly #rules = new FilterRules();
-  #routes: readonly Route[] | null = null;
+  #routes: readonly Route[] = [];
   #routeTimer: ReturnType<typeof setTimeout> | undefined;
+  #rulesTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(targets: EffectTargets) {
     this.#targets = targets;
@@ -110,35 +111,31 @@ export class Effects {
         paths.removePeer(effect.peer.slot);
         return true;
       case "routes":
-        this.#setRoutes(effect.routes);
+        this.#routes = effect.routes;
+        this.#publish();
         return false;
       case "names":
         zone.setNodes(effect.nodes, effect.coordinators);
         this.#targets.meshChanged();
         return false;
       case "log-grown":
-        this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
-        this.#targets.meshChanged();
-        return false;
       case "log-alert":
-        this.#logAlert(effect.alert);
-        return false;
       case "save":
-        this.#targets.save();
+        this.#keep(effect);
         return false;
       default:
         return this.#performControl(effect);
     }
   }
 
-  /** The policy's rules for this node have changed; null denies everything. */
-  setPolicy(rules: readonly FilterRule[] | null): void {
-    this.#rules.setCoordinatorRules(rules);
-    if (this.#routes) this.#setRoutes(this.#routes);
+  /** Gives the workers the filter's rules as they are a moment later. */
+  publishRules(): void {
+    this.#rulesTimer ??= setTimeout(() => this.#publish(), RULES_DELAY_MS);
   }
 
   close(): void {
     clearTimeout(this.#routeTimer);
+    clearTimeout(this.#rulesTimer);
   }
 
   #performControl(effect: ControlEffect): boolean {
@@ -166,6 +163,7 @@ export class Effects {
         if (effect.full) {
           this.#targets.reachability.setStun(stunHosts(channel, node), node.control.view.stunPorts);
         }
+        this.#targets.changed();
         return false;
       case "called":
       case "log-open":
@@ -182,6 +180,14 @@ export class Effects {
     if (effect.type === "session-up") {
       this.#targets.log("debug", "Session up", { peer, endpoint: effect.endpoint });
     } else this.#targets.log("debug", "Session down", { peer, reason: effect.reason });
+  }
+
+  /** What the mesh's state is kept by. */
+  #keep(effect: NodeEffect & { type: "log-grown" | "log-alert" | "save" }): void {
+    if (effect.type === "save") return this.#targets.save();
+    if (effect.type === "log-alert") return this.#logAlert(effect.alert);
+    this.#targets.logFile.append(effect.entries.map(({ signed }) => signed));
+    this.#targets.meshChanged();
   }
 
   #logAlert(alert: SyncAlert): void {
@@ -211,16 +217,15 @@ export class Effects {
     return this.#targets.node.peers.get(peer)?.name ?? "unknown";
   }
 
-  #setRoutes(routes: readonly Route[]): void {
-    this.#routes = routes;
-    const { node, own } = this.#targets;
-    this.#publish(routes, this.#rules.compile(node.peers.values(), own));
-  }
-
-  #publish(routes: readonly Route[], rules: CompiledRules): void {
+  /** Routes and rules go together: both name peers by slots, which change hands. */
+  #publish(): void {
     clearTimeout(this.#routeTimer);
-    if (this.#targets.plane.table.setRoutesAndRules(routes, rules)) return;
-    this.#routeTimer = setTimeout(() => this.#publish(routes, rules), ROUTE_RETRY_MS);
+    clearTimeout(this.#rulesTimer);
+    this.#rulesTimer = undefined;
+    const { node, plane, filter } = this.#targets;
+    const rules = filter.compile(node.peers.values());
+    if (plane.table.setRoutesAndRules(this.#routes, rules)) return;
+    this.#routeTimer = setTimeout(() => this.#publish(), ROUTE_RETRY_MS);
   }
 }
 

@@ -2,6 +2,7 @@
  * UDP sockets beside the node's own, for a way through a NAT that gives each socket another port.
  * @module
  */
+import { SOCKET_MARK } from "../exit/numbers.ts";
 import type { PeerId } from "../ids.ts";
 import type { Endpoint } from "../ip.ts";
 import type { Train } from "../link.ts";
@@ -20,11 +21,15 @@ export class ExtraSockets implements Carrier {
     readiness: Readiness,
     received: (path: PathAddress, from: PeerId, train: Train) => void,
   ) {
-    this.#sockets = new PunchSockets((socket: number, from: Endpoint, bytes: Uint8Array) => {
-      const peer = this.#peers.get(socket);
-      if (peer === undefined || bytes.length === 0) return;
-      received(socketPath(socket, from), peer, { bytes, segment: bytes.length });
-    }, readiness);
+    this.#sockets = new PunchSockets(
+      (socket: number, from: Endpoint, bytes: Uint8Array) => {
+        const peer = this.#peers.get(socket);
+        if (peer === undefined || bytes.length === 0) return;
+        received(socketPath(socket, from), peer, { bytes, segment: bytes.length });
+      },
+      readiness,
+      SOCKET_MARK,
+    );
   }
 
   /** Opens so many for a peer; returns their numbers. */

@@ -8,8 +8,11 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { ERRORS, MeshError } from "../errors.ts";
-import type { MeshAdmin } from "./mesh_admin.ts";
-import { AppendRequest, DraftRequest, TokenRequest, TokenRevokeRequest } from "./mesh_report.ts";
+import { MESH_ROUTES, type MeshActions } from "./mesh_api.ts";
+import { type ApiRoute, parseBody } from "./api_route.ts";
+import { FILTER_ROUTES } from "./filter_api.ts";
+import type { FilterActions } from "./filter_types.ts";
+import { EXIT_ROUTES, type ExitActions } from "./exit_api.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 import { PATH_KINDS } from "../path/address.ts";
 import type {
@@ -23,6 +26,7 @@ import type {
 
 /** What the API calls; the daemon implements it. */
 export interface LocalApiActions {
+  readonly filter: FilterActions;
   status(): StatusReport;
   resolve(name: string): ResolveReport;
   ping(request: PingRequest, signal: AbortSignal): AsyncIterable<PingReport>;
@@ -35,13 +39,8 @@ export interface LocalApiActions {
   leave(): Promise<void>;
   stop(): void;
   readonly mesh: MeshActions;
+  readonly exits: ExitActions;
 }
-
-/** What the API offers of the mesh's log. */
-export type MeshActions = Pick<
-  MeshAdmin,
-  "report" | "entries" | "draft" | "append" | "state" | "createToken" | "withdrawToken"
->;
 
 export const PingRequest = z.strictObject({
   peer: z.string().min(1).max(255),
@@ -58,65 +57,14 @@ export const PathsRequest = z.strictObject({
   exclude: Kinds.refine((kinds) => new Set(kinds).size < PATH_KINDS.length, {
     error: "must leave a kind of path",
   }).optional(),
+  /** Takes back what was chosen here, so that an admin's word or the configuration holds. */
+  reset: z.boolean().default(false),
 });
 export type PathsRequest = z.infer<typeof PathsRequest>;
 
-interface Route {
-  readonly method: "GET" | "POST";
-  /** Whether it changes nothing, and so is offered to every local user. */
-  readonly isReadOnly: boolean;
-  handle(
-    actions: LocalApiActions,
-    request: Request,
-    signal: AbortSignal,
-  ): Promise<Response> | Response;
-}
-
-/** What is about the mesh's log; only the daemon's own user may see or change it. */
-const MESH_ROUTES: Readonly<Record<string, Route>> = {
-  "/v1/mesh": {
-    method: "GET",
-    isReadOnly: false,
-    handle: ({ mesh }) => Response.json(mesh.report()),
-  },
-  "/v1/mesh/log": {
-    method: "GET",
-    isReadOnly: false,
-    handle: ({ mesh }) => Response.json(mesh.entries()),
-  },
-  "/v1/mesh/draft": {
-    method: "POST",
-    isReadOnly: false,
-    handle: async ({ mesh }, request) =>
-      Response.json(mesh.draft((await parseBody(request, DraftRequest)).body)),
-  },
-  "/v1/mesh/append": {
-    method: "POST",
-    isReadOnly: false,
-    handle: async ({ mesh }, request) => {
-      const wanted = await parseBody(request, AppendRequest);
-      return Response.json(
-        await ("signed" in wanted ? mesh.append(wanted.signed) : mesh.state(wanted.body)),
-      );
-    },
-  },
-  "/v1/tokens": {
-    method: "POST",
-    isReadOnly: false,
-    handle: async ({ mesh }, request) =>
-      Response.json(await mesh.createToken(await parseBody(request, TokenRequest))),
-  },
-  "/v1/tokens/revoke": {
-    method: "POST",
-    isReadOnly: false,
-    handle: async ({ mesh }, request) => {
-      await mesh.withdrawToken((await parseBody(request, TokenRevokeRequest)).id);
-      return Response.json({});
-    },
-  },
-};
-
-const ROUTES: Readonly<Record<string, Route>> = {
+const ROUTES: Readonly<Record<string, ApiRoute<LocalApiActions>>> = {
+  ...FILTER_ROUTES,
+  ...MESH_ROUTES,
   "/v1/status": {
     method: "GET",
     isReadOnly: true,
@@ -155,6 +103,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
     handle: async (actions, request) =>
       Response.json(actions.preferPaths(await parseBody(request, PathsRequest))),
   },
+  ...EXIT_ROUTES,
   "/v1/bugreport": {
     method: "GET",
     isReadOnly: false,
@@ -181,7 +130,6 @@ const ROUTES: Readonly<Record<string, Route>> = {
       return Response.json({});
     },
   },
-  ...MESH_ROUTES,
 };
 
 /** Serves both sockets until closed. */
@@ -256,12 +204,6 @@ export class LocalApi {
       return problem(error);
     }
   }
-}
-
-async function parseBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
-  const parsed = schema.safeParse(await request.json().catch(() => null));
-  if (parsed.success) return parsed.data;
-  throw new MeshError("usage", `Cannot use request: ${z.prettifyError(parsed.error)}`);
 }
 
 /** JSON lines, one for each item as it comes. */

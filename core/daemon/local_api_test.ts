@@ -4,7 +4,10 @@ import { PATH_KINDS } from "../path/address.ts";
 import type { NetcheckReport, StatusReport } from "./api_types.ts";
 import { ADMIN, newMeshLog } from "../../tests/mesh_fixture.ts";
 import { signEntry } from "../state/entry.ts";
-import { LocalApi, type LocalApiActions, type MeshActions } from "./local_api.ts";
+import type { FilterReport, FilterRuleReport, FilterTrace } from "./filter_types.ts";
+import type { ExitReport, RoutesReport } from "./exit_report.ts";
+import { LocalApi, type LocalApiActions } from "./local_api.ts";
+import type { MeshActions } from "./mesh_api.ts";
 import type { MeshReport } from "./mesh_report.ts";
 import { readOnlySocketPath } from "./socket_path.ts";
 
@@ -13,6 +16,12 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
   const asked: string[] = [];
   return {
     asked,
+    filter: {
+      report: () => ({ rules: [] as readonly unknown[] }) as FilterReport,
+      add: (request) => ({ id: "t1", ...request }) as unknown as FilterRuleReport,
+      remove: (request) => [{ ...request } as unknown as FilterRuleReport],
+      trace: ({ from, port }) => ({ traffic: `${from} ${port}` }) as FilterTrace,
+    },
     status: () => ({ name: "a" }) as StatusReport,
     resolve: (name) => {
       if (name !== "b") throw new MeshError("name-unknown", `Cannot resolve "${name}"`);
@@ -35,6 +44,15 @@ function actions(): LocalApiActions & { readonly asked: string[] } {
     bugreport: () => ({ format: 1 }),
     leave: () => Promise.resolve(void asked.push("leave")),
     stop: () => void asked.push("stop"),
+    exits: {
+      report: () => ({ state: "off" }) as ExitReport,
+      routes: () => ({ problem: null }) as RoutesReport,
+      use: ({ exits }) => {
+        asked.push(`exits ${exits}`);
+        return Promise.resolve({ state: "blocked" } as ExitReport);
+      },
+      offer: () => Promise.resolve({ problem: null } as RoutesReport),
+    },
     mesh: meshActions(asked),
   };
 }

@@ -8,7 +8,8 @@
 import { z } from "zod";
 import { RegisterReply } from "../control/messages.ts";
 import type { Identity } from "../identity/keys.ts";
-import { SignedRecord, signNodeRecord } from "../identity/record.ts";
+import { SignedRecord, signNodeRecord, verifyNodeRecord } from "../identity/record.ts";
+import { isSameOffer, offerFields, type Offers, offersOf } from "../exit/offers.ts";
 import { LogFile } from "../platform/log_file.ts";
 import type { MeshLog } from "../state/log.ts";
 import type { StateDir } from "./state_dir.ts";
@@ -83,6 +84,14 @@ export function membershipOf(
     seq: last + 1,
   });
   return { urls: [...coordinator.urls], caCertificate: coordinator.caCertificate, reply, record };
+}
+
+/** The same membership with a record that states these offers; the very same when it does already. */
+export function offering(identity: Identity, membership: Membership, offers: Offers): Membership {
+  const { exit: _exit, routes: _routes, ...facts } = verifyNodeRecord(membership.record);
+  if (isSameOffer(offersOf({ exit: _exit, routes: _routes }), offers)) return membership;
+  const next = { ...facts, seq: facts.seq + 1, ...offerFields(offers) };
+  return { ...membership, record: signNodeRecord(identity, next) };
 }
 
 /** The record that gives this node's name and addresses up. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { RegisterReply } from "../control/messages.ts";
 import { identityFromSeed } from "../identity/keys.ts";
 import { verifyNodeRecord } from "../identity/record.ts";
-import { leavingRecord, membershipOf } from "./membership.ts";
+import { leavingRecord, membershipOf, offering } from "./membership.ts";
 
 const identity = identityFromSeed(new Uint8Array(32).fill(5));
 const place = { urls: ["https://c:8443"], caCertificate: null };
@@ -48,4 +48,22 @@ Deno.test("leavingRecord() gives up what the last record claimed", () => {
     leavingRecord(identity, membershipOf(identity, place, replyOf(), null)),
   );
   assert.deepEqual([facts.left, facts.seq, facts.name], [true, 1, "nas"]);
+});
+
+Deno.test("offering() signs a record with the next number when the offers differ, and only then", () => {
+  const before = membershipOf(identity, place, replyOf(), null);
+  const none = { isExit: false, routes: [] };
+  assert.equal(offering(identity, before, none), before);
+  const route = { prefix: "192.168.7.0/24", mapped: "10.77.7.0/24" };
+  const offers = { isExit: true, routes: [route] };
+  const after = offering(identity, before, offers);
+  const facts = verifyNodeRecord(after.record);
+  assert.deepEqual([facts.seq, facts.exit, facts.routes, facts.name], [1, true, [route], "nas"]);
+  assert.equal(offering(identity, after, offers), after);
+  const back = verifyNodeRecord(offering(identity, after, none).record);
+  assert.deepEqual([back.seq, "exit" in back, "routes" in back], [2, false, false]);
+  // A registration that changes nothing keeps what is offered, and leaving outnumbers it.
+  const again = membershipOf(identity, place, replyOf({ recordSeq: 1 }), after);
+  assert.equal(again.record, after.record);
+  assert.equal(verifyNodeRecord(leavingRecord(identity, after)).seq, 2);
 });

@@ -119,6 +119,9 @@ export class MeshAdmin {
         withdrawnAt: each.withdrawnAt,
       })),
       revoked: [...state.revoked.values()].map(({ id, at, reason }) => ({ id, at, reason })),
+      transports: [...state.transports.values()].map(({ node, peer, preference }) => {
+        return { node, peer, order: [...preference.order], exclude: [...preference.exclude] };
+      }),
       policy: this.#policy(),
     };
   }

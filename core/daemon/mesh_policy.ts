@@ -26,8 +26,12 @@ export interface MeshPolicyOptions {
   readonly own: PeerId;
   readonly log: MeshLog;
   readonly view: NetmapView;
-  /** Takes the rules for this node; null denies everything. */
-  readonly publish: (rules: readonly FilterRule[] | null) => void;
+  /** Takes the rules for this node, and who is who; never called when nothing can be read. */
+  readonly publish: (
+    rules: readonly FilterRule[],
+    subjects: MeshSubjects,
+    seq: number | null,
+  ) => void;
   readonly tell: Log;
 }
 
@@ -39,6 +43,8 @@ export class MeshPolicy {
   #hash: string | null | undefined;
   #policy: Policy | null = null;
   #subjects: MeshSubjects | null = null;
+  /** Number of the entry that stated the policy. */
+  #seq: number | null = null;
   #facts = "";
   #problem: string | null = null;
 
@@ -75,15 +81,18 @@ export class MeshPolicy {
     if (facts === this.#facts) return;
     this.#facts = facts;
     this.#subjects = this.#policy && new MeshSubjects(this.#policy, mesh);
-    const node = this.ownNode;
-    publish(this.#subjects && node && compileNode(this.#subjects, node));
+    if (this.#subjects) {
+      const node = this.#subjects.node(own);
+      // Who is no member lets nobody in.
+      publish(node ? compileNode(this.#subjects, node) : [], this.#subjects, this.#seq);
+    }
     for (const listener of this.#listeners) listener();
-    if (node === null && this.#subjects) this.#options.tell("warn", "Not a member", { id: own });
   }
 
   #follow({ policy }: MeshState): void {
     const hash = policy?.hash ?? null;
     if (hash === this.#hash) return;
+    this.#seq = policy ? seqOf(this.#options.log, policy.hash) : null;
     this.#hash = hash;
     try {
       this.#policy = policy ? readPolicy(policy.documents) : firstPolicy();
@@ -107,6 +116,13 @@ export function readPolicy(documents: readonly PolicyDocument[]): Policy {
   const { policy, problems } = parsePolicy(sources);
   if (policy) return policy;
   throw new MeshError("config-invalid", problems.join("\n"));
+}
+
+/** The newest entry that stated documents with that hash; null when it lies before a snapshot. */
+export function seqOf(log: MeshLog, hash: string): number | null {
+  return log.since(0).findLast(({ entry: { body } }) =>
+    body.type === "policy-set" && body.hash === hash
+  )?.entry.seq ?? null;
 }
 
 /** Members and users as the policy sees them. A node that has not told its name has its id. */

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { Body, Hash, Label, MAX_TAGS, PolicyDocuments, UserId, UserName } from "../state/bodies.ts";
 import { Entry, SignedEntry } from "../state/entry.ts";
 import { PeerId } from "../ids.ts";
+import { PATH_KINDS } from "../path/address.ts";
 
 /** Milliseconds since 1970. */
 const At = z.int().nonnegative();
@@ -81,6 +82,13 @@ export const MeshReport = z.object({
   nodes: z.array(MeshNodeReport).readonly(),
   authorities: z.array(MeshAuthorityReport).readonly(),
   revoked: z.array(z.object({ id: PeerId, at: At, reason: z.string() })).readonly(),
+  /** Which kinds of path admins have chosen for a node and a peer of it. */
+  transports: z.array(z.object({
+    node: PeerId,
+    peer: PeerId,
+    order: z.array(z.enum(PATH_KINDS)).readonly(),
+    exclude: z.array(z.enum(PATH_KINDS)).readonly(),
+  })).readonly(),
   /** Null while the first policy holds. */
   policy: MeshPolicyReport.nullable(),
 });

@@ -6,15 +6,17 @@ import { ControlClient } from "../control/client.ts";
 import { MAX_NODE_LOG_LENGTH, type Netmap } from "../control/messages.ts";
 import type { Pin } from "../control/roster.ts";
 import type { DataPlaneSettings } from "../dataplane/settings.ts";
+import type { FilterConfig } from "../filter/written.ts";
 import type { Identity } from "../identity/keys.ts";
 import { NodeMachine, type StaticPeer } from "../node.ts";
 import { PathAgent } from "../path/agent.ts";
 import type { LogFile } from "../platform/log_file.ts";
 import { expiryOf } from "../state/expiry.ts";
-import { signHead } from "../state/head.ts";
+import { headSigner } from "../state/head.ts";
 import { LogSync } from "../state/sync.ts";
 import { Device } from "../wireguard/device.ts";
 import type { PathPreference } from "../path/peer_paths.ts";
+import type { ExitWishes } from "./exit_wishes.ts";
 import type { LinkWiring, ReportingLink } from "./carriers.ts";
 import type { DataPlane } from "./dataplane.ts";
 import type { Log } from "./log.ts";
@@ -40,6 +42,7 @@ export interface DaemonOptions {
   readonly udpPort: number;
   readonly dataPlane: DataPlaneSettings;
   readonly staticPeers: readonly StaticPeer[];
+  readonly filter: FilterConfig;
   readonly log: Log;
   /** Seconds that a DNS answer may be kept, 0 to 5. */
   readonly dnsTtlSeconds: number;
@@ -52,6 +55,10 @@ export interface DaemonOptions {
   readonly openLinks: (wiring: LinkWiring) => Promise<readonly ReportingLink[]>;
   /** Asks the router for a port; null where users do not want that. */
   readonly openPortMapper: ((udpPort: number, onChange: () => void) => PortMapper) | null;
+  /** What the user wants of exits and routes by configuration. */
+  readonly exits: ExitWishes;
+  /** What coordinators are reached through instead, `http://host:port`; null for nothing. */
+  readonly proxy: string | null;
   /** Shortens the rekey interval in tests. */
   readonly rekeyAfterMs?: number;
   /** Set back or forth in tests. */
@@ -103,10 +110,7 @@ export function openNode(options: DaemonOptions, plane: DataPlane, kept: Loaded)
   });
   const sync = new LogSync({
     log,
-    sign: (head) => {
-      const at = Math.floor(options.wallTime());
-      return signHead(options.identity, { meshId, ...head, at });
-    },
+    sign: headSigner(options.identity, meshId, options.wallTime),
     maxLength: MAX_NODE_LOG_LENGTH,
   });
   const { staticPeers } = options;

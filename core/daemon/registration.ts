@@ -157,10 +157,10 @@ async function ask(
 }
 
 /** What a registration says so that the mesh's log takes the node in; nothing for a member. */
-function admissionOf(
+export function admissionOf(
   log: MeshLog,
   { secret }: JoinToken,
-  { identity, userName, wallTime }: RegisterOptions,
+  { identity, userName, wallTime }: Pick<RegisterOptions, "identity" | "userName" | "wallTime">,
   challenge: string,
 ): Pick<RegisterBody, "entries" | "first"> {
   if (log.state.nodes.has(identity.peerId)) return {};

@@ -8,14 +8,11 @@ import { PATHS } from "../control/envelope.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import type { PeerId } from "../ids.ts";
 import { DEFAULT_PREFERENCE, type PathPreference } from "../path/peer_paths.ts";
-import type { Ip } from "../ip.ts";
+import { type Ip, parsePrefix } from "../ip.ts";
 import type { NodePeer } from "../node.ts";
-import { createSystemDns } from "../platform/linux/dns.ts";
 import { EchoSocket } from "../platform/linux/icmp.ts";
-import type { SystemDns } from "../platform/types_dns.ts";
 import type {
   DnsFinding,
-  DnsReport,
   NetcheckReport,
   PingReport,
   ResolveReport,
@@ -25,9 +22,8 @@ import type {
 import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
-import { examineDns } from "./dns_doctor.ts";
-import { ContextNames } from "./dns_contexts.ts";
-import { type DnsServer, startDnsServer } from "./dns_server.ts";
+import type { Exits } from "./exits.ts";
+import { FilterUsers } from "./filter_users.ts";
 import {
   LocalApi,
   type LocalApiActions,
@@ -35,49 +31,44 @@ import {
   type PingRequest,
 } from "./local_api.ts";
 import { MeshAdmin } from "./mesh_admin.ts";
+import { MeshNames, type NamesOptions } from "./mesh_names.ts";
+import type { MetricsServer } from "./metrics_server.ts";
 import { leavingRecord, removeMembership } from "./membership.ts";
 import { reportWhy } from "./path_report.ts";
 import { callCoordinator } from "./registration.ts";
 import { linkTo, pathTo, type PingSample, reportCoordinator, reportPeer } from "./report.ts";
 import { systemRandom } from "./system_random.ts";
+import { controlWarnings, exitWarnings, revocationWarnings } from "./warnings.ts";
 
 /** How a node is offered to its users. */
-export interface ServiceOptions extends DaemonOptions {
+export interface ServiceOptions extends DaemonOptions, NamesOptions {
   readonly socketPath: string;
   /** What join tokens pin of the coordinator's certificate. */
   readonly caPin: Uint8Array;
-  /** The context that users chose last, or null. */
-  readonly activeContext: () => string | null;
   /** What others reach the coordinator by, where that differs from what this node uses. */
   readonly publicUrl: string | null;
-  readonly dns: {
-    readonly isEnabled: boolean;
-    /** Null listens on port 53 of the mesh addresses. */
-    readonly listen: { readonly address: Ip; readonly port: number } | null;
-  };
+  /** TCP port of the metrics; null serves none. */
+  readonly metricsPort: number | null;
 }
-
-/** A clock this far off is worth a warning. */
-const CLOCK_WARNING_MS = 60_000;
 
 /** A running node; see {@link run}. */
 export class NodeService implements LocalApiActions {
   readonly #options: ServiceOptions;
   readonly #daemon: Daemon;
-  readonly #contexts: ContextNames;
+  readonly filter: FilterUsers;
+  readonly #names: MeshNames;
   readonly #pings = new Map<number, PingSample>();
   readonly #stopped = Promise.withResolvers<"stop" | "leave">();
   #api: LocalApi | undefined;
-  #dnsServer: DnsServer | undefined;
-  #systemDns: SystemDns | undefined;
-  #dnsProblem: string | null = null;
   readonly #mesh: MeshAdmin;
+  #metrics: MetricsServer | undefined;
 
   /** Starts forwarding, names and the local API. */
   static async start(options: ServiceOptions): Promise<NodeService> {
     const service = new NodeService(options, await Daemon.start(options));
     try {
-      await service.#startDns();
+      await service.#names.start();
+      await service.#startMetrics();
       service.#api = await LocalApi.start(options.socketPath, service);
     } catch (error) {
       await service.close();
@@ -89,8 +80,11 @@ export class NodeService implements LocalApiActions {
   private constructor(options: ServiceOptions, daemon: Daemon) {
     this.#options = options;
     this.#daemon = daemon;
-    const { context, activeContext: active } = options;
-    this.#contexts = new ContextNames({ context, zone: daemon.zone, active });
+    this.#names = new MeshNames(options, {
+      zone: daemon.zone,
+      exits: () => daemon.exits,
+      openPort: (service) => daemon.mesh.filter.openServicePort(service),
+    });
     const { identity, membership, logFile, caPin, wallTime } = options;
     this.#mesh = new MeshAdmin({
       identity,
@@ -100,7 +94,16 @@ export class NodeService implements LocalApiActions {
       wallTime,
       call: (call) => callCoordinator(membership, identity, call),
     });
-    daemon.onMeshChange = () => this.#mesh.grown();
+    daemon.mesh.onChange(() => this.#mesh.grown());
+    this.filter = new FilterUsers({
+      rules: daemon.mesh.filter,
+      own: options.membership.reply.addresses.map((ip) => parsePrefix(ip)!),
+      peers: () => daemon.node.peers.values(),
+      peer: (text) => this.#peer(text),
+      hits: () => daemon.plane.table.ruleHits(),
+      drops: () => daemon.drops,
+      clock: daemon.clock,
+    });
   }
 
   get daemon(): Daemon {
@@ -112,12 +115,19 @@ export class NodeService implements LocalApiActions {
     return Promise.race([this.#stopped.promise, this.#daemon.failed]);
   }
 
-  /** Undoes everything; may be called more than once. */
-  async close(): Promise<void> {
-    await this.#systemDns?.restore();
-    await this.#dnsServer?.close();
+  /**
+   * Undoes everything; may be called more than once.
+   * @param opensExit Whether a kill switch opens too: the node ends because its user wants that.
+   */
+  async close(opensExit = false): Promise<void> {
+    await this.#names.close();
+    await this.#metrics?.close();
     await this.#api?.close();
-    await this.#daemon.close();
+    await this.#daemon.close(opensExit);
+  }
+
+  get exits(): Exits {
+    return this.#daemon.exits;
   }
 
   status(): StatusReport {
@@ -129,6 +139,7 @@ export class NodeService implements LocalApiActions {
       reportPeer(node, plane.table, peer, this.#pings.get(peer.slot), now)
     );
     return {
+      filter: this.filter.status(),
       version,
       pid: Deno.pid,
       uptimeMs: now - this.#daemon.startedAt,
@@ -146,7 +157,7 @@ export class NodeService implements LocalApiActions {
       aead: plane.aeadName,
       offloads: plane.offloads,
       coordinator: reportCoordinator(node, this.#options.publicUrl, now),
-      dns: this.#dnsReport(),
+      dns: this.#names.report(),
       peers: peers.sort((a, b) => a.name < b.name ? -1 : 1),
       drops: this.#daemon.drops,
       warnings: this.#warnings(),
@@ -186,18 +197,8 @@ export class NodeService implements LocalApiActions {
     }
   }
 
-  async diagnoseDns(): Promise<DnsFinding[]> {
-    const { context, membership: { reply } } = this.#options;
-    const findings = await examineDns({
-      // In another mesh the same name may mean another node.
-      name: this.#contexts.hasOthers ? `${reply.name}.${context.toLowerCase()}` : reply.name,
-      addresses: reply.addresses,
-      interfaceName: this.#options.interfaceName,
-      server: this.#dnsServer ?? null,
-      system: this.#systemDns?.report() ?? null,
-    });
-    if (this.#dnsProblem === null) return findings;
-    return [{ level: "error", what: this.#dnsProblem, culprit: null, hint: null }, ...findings];
+  diagnoseDns(): Promise<DnsFinding[]> {
+    return this.#names.diagnose();
   }
 
   why(name: string): WhyReport {
@@ -210,12 +211,12 @@ export class NodeService implements LocalApiActions {
     return this.#daemon.netcheck();
   }
 
-  preferPaths({ peer, order, exclude }: PathsRequest): PathPreference {
-    const { slot } = this.#peer(peer);
-    const before = this.#daemon.node.paths.pathsOf(slot)?.preference ?? DEFAULT_PREFERENCE;
+  preferPaths({ peer: name, order, exclude, reset }: PathsRequest): PathPreference {
+    const peer = this.#peer(name);
+    if (reset) return this.#daemon.mesh.preferPaths(peer, null);
+    const before = this.#daemon.node.paths.pathsOf(peer.slot)?.preference ?? DEFAULT_PREFERENCE;
     const wanted = { order: order ?? before.order, exclude: exclude ?? before.exclude };
-    this.#daemon.preferPaths(slot, wanted);
-    return wanted;
+    return this.#daemon.mesh.preferPaths(peer, wanted);
   }
 
   bugreport(): BugReport {
@@ -230,7 +231,7 @@ export class NodeService implements LocalApiActions {
   /** Tells the coordinator, forgets the mesh and ends. */
   async leave(): Promise<void> {
     const { identity, membership, state, log } = this.#options;
-    const record = leavingRecord(identity, membership);
+    const record = leavingRecord(identity, this.#daemon.record.membership);
     try {
       await callCoordinator(membership, identity, {
         method: "DELETE",
@@ -253,70 +254,49 @@ export class NodeService implements LocalApiActions {
     return this.#mesh;
   }
 
-  async #startDns(): Promise<void> {
-    const { membership, interfaceName, state, log, dns } = this.#options;
-    const addresses = dns.listen ? [dns.listen.address] : membership.reply.addresses;
-    const port = dns.listen?.port ?? 53;
-    const { zone } = this.#daemon;
-    try {
-      const systemDns = await createSystemDns({
-        interfaceName,
-        addresses,
-        port,
-        reverseZones: zone.reverseZones,
-        isContextResolver: (ip) => this.#contexts.isResolver(ip),
-        stateDir: state.path,
-        log: (message) => log("info", message),
-      });
-      // With names switched off only what a killed run left is put right.
-      if (!dns.isEnabled) return;
-      this.#systemDns = systemDns;
-      this.#dnsServer = startDnsServer({
-        zone,
-        addresses,
-        ownAddresses: membership.reply.addresses,
-        port,
-        upstreams: () => this.#contexts.withoutContexts(systemDns.upstreams()),
-        contexts: this.#contexts,
-        log: (message) => log("debug", message),
-      });
-      await systemDns.apply();
-    } catch (error) {
-      // Packets flow without names: tell, and let `dns doctor` say more.
-      this.#dnsProblem = `Mesh names do not work: ${errorMessage(error)}`;
-      log("warn", this.#dnsProblem);
-    }
-  }
-
-  #dnsReport(): DnsReport {
-    const report = this.#systemDns?.report();
-    return {
-      mode: report && this.#dnsServer ? report.mode : "off",
-      listen: this.#dnsServer?.listening[0] ?? null,
-      upstreams: this.#contexts.withoutContexts(report?.upstreams ?? []),
-      repairs: report?.repairs ?? [],
-    };
+  /** What it takes is loaded only where metrics are wanted. */
+  async #startMetrics(): Promise<void> {
+    const { metricsPort: port, membership: { reply }, version, log } = this.#options;
+    if (port === null) return;
+    const [{ scrape }, { MetricsServer }] = await Promise.all([
+      import("./metrics.ts"),
+      import("./metrics_server.ts"),
+    ]);
+    const { node, plane, mesh: { filter } } = this.#daemon;
+    this.#metrics = new MetricsServer({
+      addresses: reply.addresses,
+      port,
+      scrape: () =>
+        scrape({
+          name: reply.name,
+          version,
+          filter: this.filter.report(),
+          policySeq: filter.policySeq,
+          drops: this.#daemon.drops,
+          filtered: [...node.peers.values()].map(({ name, slot }) => ({
+            name,
+            counts: plane.table.filtered(slot),
+          })),
+        }),
+    });
+    for (const problem of this.#metrics.problems) log("warn", problem);
   }
 
   #warnings(): string[] {
-    const warnings: string[] = [];
-    const { clockOffsetMs, lastError, state } = this.#daemon.node.control.report;
-    if (clockOffsetMs !== null && Math.abs(clockOffsetMs) > CLOCK_WARNING_MS) {
-      const direction = clockOffsetMs > 0 ? "ahead of" : "behind";
-      const minutes = Math.round(Math.abs(clockOffsetMs) / 60_000);
-      warnings.push(`This machine's clock is ${minutes} min ${direction} the coordinator's`);
-    }
-    if (state === "refused") {
-      const why = lastError ?? "it did not say why";
-      warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
-    }
-    if (this.#daemon.policy.problem) warnings.push(this.#daemon.policy.problem);
-    const problem = this.#dnsProblem ?? this.#systemDns?.report().problem;
-    if (problem) warnings.push(problem);
-    return warnings;
+    const { membership: { reply }, logFile } = this.#options;
+    return [
+      ...controlWarnings(this.#daemon.node.control.report),
+      ...revocationWarnings(logFile.log.state.revoked.get(reply.id)),
+      ...[
+        this.#daemon.mesh.policy.problem,
+        this.filter.status().problem,
+        ...this.#metrics?.problems ?? [],
+        this.#names.problem,
+      ].filter((text) => text !== null),
+      ...exitWarnings(this.exits.report()),
+    ];
   }
 
-  /** A peer by name, alias, id or address. */
   /** A peer by name, alias, address or id. */
   #peer(text: string): NodePeer {
     const { peer } = this.#target(text);

@@ -4,6 +4,7 @@
  * It stands outside the pure core because the YAML parser looks at the environment.
  * @module
  */
+import process from "node:process";
 import { isMap, isNode, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, Node } from "yaml";
 import { isTree, type Path, type Source, type Tree } from "../config/source.ts";
@@ -22,7 +23,7 @@ export interface YamlOptions {
 }
 
 /**
- * Reads YAML 1.2 text. A key without a value counts as absent unless `keepsNulls`.
+ * Reads YAML 1.2 text. A key without a value counts as absent unless `keepsNulls`, or in a list.
  *
  * @throws {MeshError} `config-invalid` with file, line and column when it is malformed.
  */
@@ -55,6 +56,14 @@ export function yamlSource(file: ConfigText, { keepsNulls = false }: YamlOptions
     where: (path) => place(offsetOf(document, path)),
     namesSettings: false,
   };
+}
+
+/**
+ * Gives the YAML parser an empty environment to look at, so that a command may go on reading YAML
+ * when it has no right to the real one any more.
+ */
+export function hideEnvironment(): void {
+  process.env = {};
 }
 
 function malformed(where: string, message: string): MeshError {
@@ -100,7 +109,8 @@ function offsetOf(document: Document, path: Path): number {
 
 /** Drops keys without a value; a part of which nothing is left is absent like them. */
 function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
+  // In an item of a list they stay, for the schema to refuse: a rule without its source is about all.
+  if (Array.isArray(value)) return value;
   if (!isTree(value)) return value;
   const children = Object.entries(value).map(([key, child]) => [key, withoutNulls(child)]);
   const kept = children.filter(([, child]) => child !== null);

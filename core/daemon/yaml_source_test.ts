@@ -8,6 +8,7 @@ import { exampleFile } from "../config/example.ts";
 import { parsePeerConfig, parseServerConfig } from "../config/parse.ts";
 import { PeerFile, ServerFile } from "../config/schema.ts";
 import { MeshError } from "../errors.ts";
+import { formatSubject } from "../policy/subject.ts";
 import { yamlSource } from "./yaml_source.ts";
 
 function peer(text: string) {
@@ -16,6 +17,12 @@ function peer(text: string) {
 
 function server(text: string) {
   return parseServerConfig({ file: yamlSource({ name: "server.yaml", text }), env: {}, flags: {} });
+}
+
+/** A file with a filter rule that allows, and what else is given of it. */
+function rule(fields: string): string {
+  const inner = fields.replace(/^{ | }$/g, "");
+  return `filter:\n  rules:\n    - { action: allow, ${inner} }\n`;
 }
 
 const WRONG: [about: string, text: string, message: RegExp][] = [
@@ -45,6 +52,39 @@ const WRONG: [about: string, text: string, message: RegExp][] = [
   ["two documents", "name: a\n---\nname: b\n", /peer.yaml:2:1: /],
   ["an unknown tag", "name: !!python/object a\n", /peer.yaml:1:7: Unresolved tag/],
   ["an alias of nothing", "name: *none\n", /peer.yaml:1:7: Unresolved alias/],
+  [
+    "a filter rule's port",
+    rule("port: 70000"),
+    /peer.yaml:3:24: filter.rules\[0\].port must be a port \(22\)/,
+  ],
+  [
+    "a filter rule's range",
+    rule("port: 9-8"),
+    /filter.rules\[0\].port must be a port .*, not "9-8"$/,
+  ],
+  [
+    "a filter rule about nothing",
+    rule("comment: x"),
+    /filter.rules\[0\] must have a port or a protocol/,
+  ],
+  [
+    "a filter rule with ICMP ports",
+    rule("{ port: 1, protocol: icmp }"),
+    /rules\[0\].port must be left out/,
+  ],
+  [
+    "a filter rule with two sources",
+    rule("{ port: 1, source_peer: a, source_tag: b }"),
+    /filter.rules\[0\].source_tag cannot stand beside source_peer/,
+  ],
+  [
+    "a filter rule without its source",
+    rule("{ port: 1, source_peer: }"),
+    /rules\[0\].source_peer must/,
+  ],
+  ["a filter rule's bad tag", rule("{ port: 1, source_tag: A! }"), /source_tag must be a name/],
+  ["a filter rule's action", "filter:\n  rules:\n    - port: 1\n", /rules\[0\].action is missing/],
+  ["a filter rule's key", rule("{ port: 1, source: a }"), /unknown key "source" in filter.rules/],
 ];
 
 for (const [about, text, message] of WRONG) {
@@ -111,18 +151,28 @@ docker: { socket: "unix:///var/run/docker.sock", auto_port_forward: true }
     ttlSeconds: 5,
     aliases: ["webserver", "api.mynode"],
   });
+  assert.deepEqual(config.exits.use.exits, ["exit-peer-name"]);
   assert.deepEqual(secretsInFile, ["auth_token"]);
+  assert.deepEqual(
+    config.filter.rules.map(({ action, protocol, ports, from, origin }) => [
+      origin.where,
+      action,
+      protocol,
+      ports,
+      formatSubject(from),
+    ]),
+    [
+      ["peer.yaml:25:7", "allow", "tcp", [{ first: 80, last: 80 }], "everyone"],
+      ["peer.yaml:26:7", "deny", "tcp", [{ first: 3306, last: 3306 }], "node:dev-node"],
+    ],
+  );
   assert.deepEqual(warnings.map((warning) => warning.split(" ")[0]), [
     "heartbeat_interval",
-    "exit_node",
-    "filter.rules",
     "location.latitude",
     "location.longitude",
     "location.city",
     "location.country",
     "wireguard.enabled",
-    "metrics_enabled",
-    "metrics_port",
     "docker.auto_port_forward",
   ]);
 });
@@ -179,12 +229,15 @@ join_mesh:
   for (const key of ["locations", "admin.enabled", "relay.enabled", "s3.enabled", "auth_token"]) {
     assert(keys.includes(key), `no warning of ${key}`);
   }
-  assert(keys.includes("join_mesh.allow_exit_traffic"));
+  assert.equal(config.joinMesh?.exits.offer.isExit, true);
 });
 
-/** Removes the mark from every line \`#key: value\`. */
+/** Removes the mark from every line \`#key: value\`, but for what excludes another key. */
 function uncommented(text: string): string {
-  return text.replace(/^(\s*)#(?=\S)/gm, "$1");
+  return text.replace(/^ *#(source_group|source_tag|from): .*$/gm, "").replace(
+    /^(\s*)#(?=\S)/gm,
+    "$1",
+  );
 }
 
 Deno.test("the file that init writes means the defaults, also with each key uncommented", () => {

@@ -9,7 +9,13 @@ import { HEADER as RULES } from "../filter/compile.ts";
 import { PacketFilter, PASS } from "../filter/filter.ts";
 import { FlowTable } from "../filter/flow_table.ts";
 import { RuleTable } from "../filter/rule_table.ts";
-import type { SharedState } from "./layout.ts";
+import { IPPROTO } from "../filter/key.ts";
+import { FILTERED_PROTOCOLS, type SharedState } from "./layout.ts";
+
+const TCP = FILTERED_PROTOCOLS.indexOf("tcp");
+const UDP = FILTERED_PROTOCOLS.indexOf("udp");
+const ICMP = FILTERED_PROTOCOLS.indexOf("icmp");
+const OTHER = FILTERED_PROTOCOLS.indexOf("other");
 
 /** See the module's doc. */
 export class FilterGate {
@@ -41,10 +47,23 @@ export class FilterGate {
     } else this.#filter!.useRoutes(routes);
   }
 
+  /** Whether rules were published. */
+  get hasRules(): boolean {
+    return this.#filter !== null;
+  }
+
   /** The verdict on a packet from `peer`: `PASS`, or as `filter.ts` says. */
   inbound(peer: number, bytes: Uint8Array, at: number, length: number): number {
     if (this.#filter === null) return PASS;
     return this.#filter.inbound(peer, bytes, at, length, this.#now);
+  }
+
+  /** The protocol of the last packet that came in, as an index of `FILTERED_PROTOCOLS`. */
+  get protocol(): number {
+    const protocol = this.#filter?.protocol;
+    if (protocol === IPPROTO.tcp) return TCP;
+    if (protocol === IPPROTO.udp) return UDP;
+    return protocol === IPPROTO.icmp || protocol === IPPROTO.icmpv6 ? ICMP : OTHER;
   }
 
   /** Notes a packet to `peer`. */

@@ -14,7 +14,7 @@ const ROUTES = [{ prefix: parsePrefix(PEER)!, value: 0 }];
 function rule(id: string, more: Partial<FilterRule>): FilterRule {
   return {
     id,
-    layer: "node",
+    layer: "config",
     action: "allow",
     sources: null,
     protocol: "any",

@@ -6,13 +6,14 @@
  * ```
  * header    32 words: 0 peers high-water mark, 1 workers per direction, 2 route generation (its
  *           parity is the area in use), 5 handshake queue depth, 6 stop request, 7 own IPv4,
- *           8..11 own IPv6, 16..31 what each worker reads: generation + 1, 0 for nothing
+ *           8..11 own IPv6, 12 whether packets for others are passed on, 16..31 what each worker reads: generation + 1, 0 for nothing
  * drops     a row per worker, one count per reason (f64)
  * counters  a row per worker, packets and bytes of each peer (f64)
  * peers     PEER bytes each            keypairs  KEYPAIR bytes each
  * routes    two areas of ROUTE_WORDS; one is read while the other is built
  * filter    two areas of FILTER_WORDS beside them, of the same generation (`filter/compile.ts`)
  * hits      for each area a row per worker: how many packets each rule decided of (f64)
+ * filtered  a row per rx worker, packets of each peer and protocol that the filter dropped (f64)
  * flows     what packets belong to (`filter/flow_table.ts`); all workers
  * ```
  * @module
@@ -34,6 +35,9 @@ export const KEYPAIRS_PER_PEER = 4;
 /** Low bits of a local index that name its keypair slot. */
 export const KEYPAIR_SLOT_MASK = MAX_PEERS * KEYPAIRS_PER_PEER - 1;
 
+/** What packets that the filter drops are counted as; "other" is also what does not parse. */
+export const FILTERED_PROTOCOLS = ["tcp", "udp", "icmp", "other"] as const;
+
 /** Word offsets in the header. */
 export const HEADER = {
   peerCount: 0,
@@ -44,6 +48,8 @@ export const HEADER = {
   stop: 6,
   ownIp4: 7,
   ownIp6: 8,
+  /** 1 when the filter may let packets pass that are for networks behind this node. */
+  forwards: 12,
   readers: 16,
 } as const;
 
@@ -126,7 +132,8 @@ const ROUTES_AT = KEYPAIRS_AT + MAX_PEERS * KEYPAIRS_PER_PEER * KEYPAIR.size;
 const ROUTE_WORDS = routeTableWords(MAX_ROUTES);
 const FILTER_AT = align(ROUTES_AT + 2 * 4 * ROUTE_WORDS);
 const HITS_AT = FILTER_AT + 2 * 4 * FILTER_WORDS;
-const FLOWS_AT = HITS_AT + 2 * WORKERS * MAX_RULES * 8;
+const FILTERED_AT = HITS_AT + 2 * WORKERS * MAX_RULES * 8;
+const FLOWS_AT = FILTERED_AT + 8 * MAX_WORKERS * MAX_PEERS * FILTERED_PROTOCOLS.length;
 const FLOW_WORDS = flowTableWords(DEFAULT_FLOWS);
 /** Bytes of the shared state. */
 export const SHARED_BYTES = align(FLOWS_AT + 4 * FLOW_WORDS);
@@ -195,6 +202,21 @@ export class SharedState {
     return sum;
   }
 
+  /** Counts a packet of a peer that the filter dropped; `protocol` of {@link FILTERED_PROTOCOLS}. */
+  countFiltered(worker: number, peer: number, protocol: number): void {
+    const at = filteredAt(worker, peer) + protocol;
+    this.doubles[at] = this.doubles[at]! + 1;
+  }
+
+  /** How many packets of a peer the filter dropped since it was added. */
+  filteredCount(peer: number, protocol: number): number {
+    let sum = 0;
+    for (let worker = RX; worker < RX + MAX_WORKERS; worker++) {
+      sum += this.doubles[filteredAt(worker, peer) + protocol]!;
+    }
+    return sum;
+  }
+
   /** Counts a packet that went to or came from a peer. */
   count(worker: number, peer: number, bytes: number): void {
     const at = counterAt(worker, peer);
@@ -217,12 +239,21 @@ export class SharedState {
     for (let worker = 0; worker < WORKERS; worker++) {
       this.doubles.fill(0, counterAt(worker, peer), counterAt(worker, peer) + 2);
     }
+    for (let worker = RX; worker < RX + MAX_WORKERS; worker++) {
+      const at = filteredAt(worker, peer);
+      this.doubles.fill(0, at, at + FILTERED_PROTOCOLS.length);
+    }
   }
 }
 
 /** Index of a worker's packet count of a peer in the doubles; its bytes follow. */
 function counterAt(worker: number, peer: number): number {
   return (COUNTERS_AT >> 3) + 2 * (worker * MAX_PEERS + peer);
+}
+
+/** Index of an rx worker's first count of what the filter dropped of a peer. */
+function filteredAt(worker: number, peer: number): number {
+  return (FILTERED_AT >> 3) + ((worker - RX) * MAX_PEERS + peer) * FILTERED_PROTOCOLS.length;
 }
 
 /** Where the next field of any type may begin. */

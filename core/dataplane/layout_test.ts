@@ -99,6 +99,7 @@ Deno.test("regions of the shared state are aligned and apart, and fill it", () =
     ["filter 1", shared.filterAreas[1].byteOffset, 4 * FILTER_WORDS, 4],
     ["hits 0", shared.ruleHits(0, 0).byteOffset, 2 * MAX_WORKERS * 8 * MAX_RULES, 8],
     ["hits 1", shared.ruleHits(1, 0).byteOffset, 2 * MAX_WORKERS * 8 * MAX_RULES, 8],
+    ["filtered", findFiltered(shared), 8 * MAX_WORKERS * MAX_PEERS * 4, 8],
     ["flows", shared.flows.byteOffset, shared.flows.byteLength, 4],
   ], shared.buffer.byteLength);
   assert.equal(first.byteLength, routeBytes);
@@ -122,6 +123,15 @@ function findDrop(shared: SharedState, worker: number, reason: number): number {
   const before = shared.doubles.slice(0, peerAt(0) / 8);
   shared.drop(worker, reason);
   return 8 * before.findIndex((value, i) => value !== shared.doubles[i]);
+}
+
+/** Byte offset of the first count of what the filter dropped. */
+function findFiltered(shared: SharedState): number {
+  shared.countFiltered(RX, 0, 0);
+  const at = 8 * shared.doubles.indexOf(1, shared.ruleHits(1, 0).byteOffset / 8);
+  shared.clearCounters(0);
+  assert.equal(shared.filteredCount(0, 0), 0);
+  return at;
 }
 
 Deno.test("bits of flags and commands are one each", () => {

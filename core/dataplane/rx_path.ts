@@ -166,7 +166,8 @@ export class RxPath {
     this.#keys.clear();
   }
 
-  /** Checks that an authenticated packet is well-formed, from its peer, and for this node. */
+  /** Checks that an authenticated packet is well-formed, from its peer, and for this node or
+   * a network behind it. */
   #judge(peer: number, bytes: Uint8Array, at: number, available: number): number {
     if (available === 0) {
       if (raiseFlag(this.#shared, peer, FLAG.keepaliveReceived)) this.notify = true;
@@ -177,9 +178,12 @@ export class RxPath {
     if (length === 0) return this.#drop(DROP_MALFORMED);
     if (routeSource(this.#routes, bytes, at) !== peer) return this.#drop(DROP_SOURCE);
     // A kernel with forwarding on would otherwise carry a peer's packets into this node's LAN.
-    if (!this.#isOwn(bytes, at)) return this.#drop(DROP_NO_ROUTE);
+    if (!this.#isOwn(bytes, at) && !this.#forwards()) return this.#drop(DROP_NO_ROUTE);
     const verdict = this.#filter.inbound(peer, bytes, at, length);
-    if (verdict !== PASS) return this.#drop(FILTER_REASONS[verdict]!);
+    if (verdict !== PASS) {
+      this.#shared.countFiltered(this.#worker, peer, this.#filter.protocol);
+      return this.#drop(FILTER_REASONS[verdict]!);
+    }
     const mtu = this.#shared.words[(peerAt(peer) + PEER.mtu) >> 2]!;
     if (mtu !== 0) clampMss(bytes, at, length, mtu, !this.isPiece);
     this.packetAt = at;
@@ -194,6 +198,11 @@ export class RxPath {
       if (word(bytes, at + IPV6.destination + 4 * i) !== own[HEADER.ownIp6 + i]) return false;
     }
     return true;
+  }
+
+  /** Whether this node leads to other networks; to which, and whom, is the filter's to say. */
+  #forwards(): boolean {
+    return Atomics.load(this.#shared.atomics, HEADER.forwards) === 1 && this.#filter.hasRules;
   }
 
   /** Whether a counter was not received yet, before its message is opened. */

@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { DataPlaneNode, installKeys, introduce } from "../../tests/dataplane_node.ts";
 import { ipPacket, payloadOf } from "../../tests/ip_packets.ts";
-import { parsePrefix } from "../ip.ts";
+import { compileFilter } from "../filter/compile.ts";
+import type { FilterRule } from "../filter/rules.ts";
+import { parsePrefix, type Prefix } from "../ip.ts";
 import { SeededRandom } from "../random.ts";
 import { DATA } from "../wireguard/messages.ts";
 import { WINDOW_SIZE } from "../wireguard/replay_window.ts";
@@ -16,6 +18,17 @@ import { VERDICT } from "./rx_path.ts";
 
 const A4 = "172.30.0.1", B4 = "172.30.0.2", A6 = "fd00::1", B6 = "fd00::2";
 const SEED = 1;
+const PEER_A = "00000000000000aa";
+const EVERYTHING: FilterRule = {
+  id: "all",
+  layer: "coordinator",
+  action: "allow",
+  sources: null,
+  protocol: "any",
+  ports: null,
+  destinations: null,
+  origin: { where: "test", comment: "" },
+};
 
 function connectedPair(): [DataPlaneNode, DataPlaneNode] {
   const a = new DataPlaneNode("192.0.2.1:51820", [A4, A6]);
@@ -91,6 +104,40 @@ Deno.test("datagram() refuses packets for others", () => {
   b.receive(forged(a, ipPacket(A6, "ff02::1", new Uint8Array(4)), 11), a.endpoint);
   assert.deepEqual(b.drops, { "no-route": 6 });
   assert.equal(b.delivered.length, 0);
+});
+
+Deno.test("datagram() passes packets for others on where the node leads to them, and the filter lets it", () => {
+  const [a, b] = connectedPair();
+  const routes = [A4, A6].map((ip) => ({ prefix: parsePrefix(ip)!, value: 0 }));
+  const own = [B4, B6].map((ip) => parsePrefix(ip)!);
+  const lan = parsePrefix("192.168.7.0/24")!;
+  let generation = 0;
+  let counter = 0;
+  const receive = (to: string) => {
+    // A UDP header: ports, length, no checksum.
+    const packet = ipPacket(A4, to, Uint8Array.of(0x80, 0, 0, 53, 0, 8, 0, 0));
+    return b.receive(forged(a, packet, counter++), a.endpoint);
+  };
+  const publish = (destinations: readonly Prefix[] | null) => {
+    const rule = { ...EVERYTHING, destinations };
+    const words = compileFilter([rule], { peers: new Map([[0, PEER_A]]), own }, ++generation);
+    assert.ok(b.table.setRoutesAndRules(routes, { words, ids: [rule.id] }));
+  };
+  b.table.openFlows(SEED);
+  b.table.setForwards(true);
+  // Before there are rules nothing is passed on; afterwards what they name.
+  assert.equal(receive("192.168.7.9"), VERDICT.done);
+  assert.equal(receive(B4), VERDICT.deliver);
+  publish(null);
+  assert.equal(receive("192.168.7.9"), VERDICT.done);
+  publish([lan]);
+  assert.equal(receive("192.168.7.9"), VERDICT.deliver);
+  assert.equal(receive("192.168.8.9"), VERDICT.done);
+  assert.equal(receive("203.0.113.1"), VERDICT.done);
+  // Whoever offers nothing passes nothing on, whatever the policy says.
+  b.table.setForwards(false);
+  assert.equal(receive("192.168.7.9"), VERDICT.done);
+  assert.deepEqual(b.drops, { "no-route": 2, "no-rule": 3 });
 });
 
 Deno.test("datagram() refuses what authenticates but is no IP packet", () => {

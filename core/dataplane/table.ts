@@ -12,6 +12,7 @@ import { newestCounter } from "../wireguard/replay_window.ts";
 import {
   COMMAND,
   FILTER_WORDS,
+  FILTERED_PROTOCOLS,
   HEADER,
   KEYPAIR,
   keypairAt,
@@ -87,6 +88,11 @@ export class PeerTable {
       const first = bytes.length === 4 ? HEADER.ownIp4 : HEADER.ownIp6;
       for (let i = 0; i < bytes.length / 4; i++) words[first + i] = view.getUint32(4 * i);
     }
+  }
+
+  /** Says whether this node leads to other networks, as far as the filter allows. */
+  setForwards(forwards: boolean): void {
+    Atomics.store(this.#shared.atomics, HEADER.forwards, forwards ? 1 : 0);
   }
 
   /** Makes the slot of a peer empty and ready. */
@@ -275,6 +281,14 @@ export class PeerTable {
       bytesReceived: received.bytes,
       loss: this.#loss(peer),
     };
+  }
+
+  /** How many packets of a peer the filter dropped, by protocol. */
+  filtered(peer: number): Record<typeof FILTERED_PROTOCOLS[number], number> {
+    const counts = FILTERED_PROTOCOLS.map((name, protocol) =>
+      [name, this.#shared.filteredCount(peer, protocol)] as const
+    );
+    return Object.fromEntries(counts) as ReturnType<PeerTable["filtered"]>;
   }
 
   /** Drops by reason; only reasons that occurred. */

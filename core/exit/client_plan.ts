@@ -47,6 +47,8 @@ export interface ClientExitSettings {
   readonly priority: number;
   /** Ports of the node's own sockets: packets to them pass a strict reverse path filter. */
   readonly udpPorts: readonly number[];
+  /** Ports on which the node accepts connections: what they answer goes the way it came. */
+  readonly tcpPorts: readonly number[];
   /** Coordinators, relays, SSH links. */
   readonly endpoints: readonly DirectEndpoint[];
   /** Interfaces of other contexts with their meshes' prefixes. */
@@ -84,9 +86,12 @@ const DEFAULT = { 4: "0.0.0.0/0", 6: "::/0" };
 const LINK_SCOPE = { 4: ["224.0.0.0/24", "255.255.255.255/32"], 6: ["fe80::/10", "ff02::/16"] };
 const FAMILIES: readonly Family[] = [4, 6];
 
+/** What the names of kill switches begin with, before the context's. */
+export const KILL_SWITCH = "tunnelmesh_exit_";
+
 /** Name of the table of nftables. */
 export function killSwitchName(context: string): string {
-  return `tunnelmesh_exit_${identifier(context)}`;
+  return KILL_SWITCH + identifier(context);
 }
 
 /** A context's name as part of a name in nftables. */
@@ -171,19 +176,27 @@ function setsOf(settings: ClientExitSettings): NftSet[] {
 }
 
 /**
- * Marks what comes in for the node's sockets. A strict reverse path filter (`rp_filter`) asks which
+ * Marks what comes in for the node's sockets; one that is accepted by TCP inherits the mark
+ * (`tcp_fwmark_accept`). A strict reverse path filter (`rp_filter`) asks which
  * way an answer would go, and drops the packet when that is the tunnel.
  */
-function marking({ mark, interfaceName, udpPorts }: ClientExitSettings): NftChain {
-  const own = `iifname != ${quoted(interfaceName)} udp dport ${anySet(udpPorts)} ` +
-    `fib daddr type local meta mark set ${hex(mark)}`;
+function marking({ mark, interfaceName, udpPorts, tcpPorts }: ClientExitSettings): NftChain {
+  const own = (protocol: "udp" | "tcp", ports: readonly number[]) =>
+    ports.length === 0 ? [] : [
+      `iifname != ${quoted(interfaceName)} ${protocol} dport ${anySet(ports)} ` +
+      `fib daddr type local meta mark set ${hex(mark)}`,
+    ];
   return {
     name: "marking",
     type: "filter",
     hook: "prerouting",
     priority: "mangle",
     policy: "accept",
-    rules: [`ct mark ${hex(mark)} meta mark set ${hex(mark)}`, ...udpPorts.length > 0 ? [own] : []],
+    rules: [
+      `ct mark ${hex(mark)} meta mark set ${hex(mark)}`,
+      ...own("udp", udpPorts),
+      ...own("tcp", tcpPorts),
+    ],
   };
 }
 

@@ -11,6 +11,7 @@ const SETTINGS: ClientExitSettings = {
   table: 8564,
   priority: 4200,
   udpPorts: [51820],
+  tcpPorts: [],
   endpoints: [
     { ip: "192.0.2.1", protocol: "tcp", port: 8443 },
     { ip: "2001:db8::1", protocol: "udp", port: 3478 },
@@ -83,6 +84,13 @@ Deno.test("planClient() drops nothing and falls through when a lost exit means d
   assert.deepEqual(words(plan.settings, 4).routes.length, 2);
   assert.ok(plan.filter.chains.every((chain) => chain.policy === "accept"));
   assert.ok(!renderTable(plan.filter).includes("drop"));
+});
+
+Deno.test("planClient() marks connections to the node's ports, so that answers go back past the exit", () => {
+  const text = renderTable(planClient({ ...SETTINGS, tcpPorts: [2222, 8443] }).filter);
+  const rule =
+    'iifname != "tm0" tcp dport { 2222, 8443 } fib daddr type local meta mark set 0x2174';
+  assert.ok(text.includes(rule));
 });
 
 Deno.test("planClient() lets other meshes' prefixes out by their own interfaces", () => {

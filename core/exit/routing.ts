@@ -123,6 +123,9 @@ function wordsOfListed(listed: ListedRule): string {
   });
 }
 
+/** What `ip -Numeric` writes for a route that refuses. */
+const RTN_UNREACHABLE = "7";
+
 /** One route as `ip -Numeric -details -json route show table` prints it. */
 interface ListedRoute {
   readonly dst: string;
@@ -145,7 +148,7 @@ export function staleRoutes(
   if (routes.some(({ protocol }) => protocol !== `${ROUTE_PROTOCOL}`)) return null;
   const words = wanted.filter((route) => route.family === family).map(routeWords);
   return routes.map(({ dst, dev, type }) => {
-    const isUnreachable = type === "unreachable";
+    const isUnreachable = type === "unreachable" || type === RTN_UNREACHABLE;
     const prefix = dst === "default" ? (family === 4 ? "0.0.0.0/0" : "::/0") : dst;
     return routeWords({ family, prefix, table, device: isUnreachable ? null : dev ?? null });
   }).filter((each) => !words.includes(each)).map((each) => `route delete ${each}`);

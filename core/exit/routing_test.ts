@@ -44,6 +44,8 @@ Deno.test("staleRoutes() removes ours that are no longer wanted, and refuses a t
   const wanted: Route[] = [{ family: 6, prefix: "::/0", table: 7, device: null }];
   const ours = [
     { dst: "::/1", dev: "tm0", protocol: "84" },
+    // As `ip -Numeric` of iproute2 6.1 writes it, and as others may.
+    { type: "7", dst: "default", dev: "lo", protocol: "84" },
     { type: "unreachable", dst: "default", dev: "lo", protocol: "84" },
   ];
   assert.deepEqual(staleRoutes(JSON.stringify(ours), 6, 7, wanted), [

@@ -23,6 +23,8 @@ interface Question {
   readonly protocol: Protocol | "other";
   /** On this node's side; null for what has no ports. */
   readonly port: number | null;
+  /** Whether it is an echo request that comes in, or this node's answer to one. */
+  readonly isEcho: boolean;
   readonly to: Uint8Array;
 }
 
@@ -30,13 +32,14 @@ interface Question {
 export function judge(
   rules: readonly FilterRule[],
   { peers, own }: FilterSubjects,
-  { peer, protocol, port, to }: Question,
+  { peer, protocol, port, isEcho, to }: Question,
 ): Outcome {
   const id = peers.get(peer);
   const isHere = own.some((prefix) => prefixContains(prefix, to));
   const matches = (rule: FilterRule) =>
     id !== undefined && (!rule.sources || rule.sources.has(id)) &&
     (rule.protocol === "any" || rule.protocol === protocol) &&
+    (!rule.icmpTypes || isEcho) &&
     (!rule.ports ||
       (port !== null && rule.ports.some(({ first, last }) => first <= port && port <= last))) &&
     (isHere
@@ -169,7 +172,8 @@ export class ReferenceFilter {
       return;
     }
     const cutting = this.#rules.map((rule) =>
-      rule.action === "deny" && rule.sources && rule.protocol === "any" && !rule.ports
+      rule.action === "deny" && rule.sources && rule.protocol === "any" && !rule.ports &&
+        !rule.icmpTypes
         ? rule
         : { ...rule, sources: new Set<string>() }
     );
@@ -231,6 +235,8 @@ export class ReferenceFilter {
       peer,
       protocol,
       port: hasPorts ? port : null,
+      isEcho: protocol === "icmp" &&
+        packet.icmp?.type === echoType(packet.source.length, isInbound),
       to: isInbound ? packet.destination : packet.source,
     };
   }
@@ -266,6 +272,12 @@ function protocolOf({ protocol, source }: TestPacket): Protocol | "other" {
   if (protocol === 6) return "tcp";
   if (protocol === 17) return "udp";
   return protocol === (source.length === 4 ? 1 : 58) ? "icmp" : "other";
+}
+
+/** The type of an echo request, or of its reply, by the length of addresses. */
+function echoType(addressBytes: number, isRequest: boolean): number {
+  if (addressBytes === 4) return isRequest ? 8 : 0;
+  return isRequest ? 128 : 129;
 }
 
 function kindOf({ icmp, source }: TestPacket): "any" | "reply" | "error" | "alone" {

@@ -11,7 +11,7 @@
  * header   generation | rules | slots | peer classes | classes at | pairs at | networks at
  * classes  the class of each peer slot
  * pairs    destination classes x peer classes: where the block is
- * block    TCP intervals at | UDP intervals at | ICMP | other | answers
+ * block    TCP intervals at | UDP intervals at | ICMP | echo requests | other | answers
  * list     count | first ports, ascending from 0 | decisions
  * networks a route table (`route/lpm.ts`): destination -> class; this node itself is class 0
  * ```
@@ -24,9 +24,11 @@
 import type { PeerId } from "../ids.ts";
 import { formatPrefix, maskBytes, type Prefix } from "../ip.ts";
 import { buildRouteTable, type Route, routeTableWords } from "../route/lpm.ts";
-import { intervals } from "./intervals.ts";
 import { type PeerClasses, peerClasses } from "./peer_classes.ts";
+import { PortCuts } from "./port_cuts.ts";
+import { intersectInto, nameOf, nextInBoth, RuleOrder, type RuleSet } from "./rule_sets.ts";
 import type { FilterRule, Protocol } from "./rules.ts";
+import { Words } from "./words.ts";
 
 /** Word offsets in the header. */
 export const HEADER = {
@@ -41,7 +43,7 @@ export const HEADER = {
 } as const;
 
 /** Word offsets in a block. */
-export const BLOCK = { tcp: 0, udp: 1, icmp: 2, other: 3, answers: 4, words: 5 } as const;
+export const BLOCK = { tcp: 0, udp: 1, icmp: 2, echo: 3, other: 4, answers: 5, words: 6 } as const;
 
 /** Quarter of a gigabyte of rules is a mistake or an attack. */
 const MAX_WORDS = 1 << 26;
@@ -75,11 +77,8 @@ export function compileFilter(
   const blocksAt = networksAt + routeTableWords(destinations.routes.length);
   if (blocksAt > MAX_WORDS) throw tooLarge();
 
-  const blocks = new Int32Array(pairs);
-  destinations.rules.forEach((about, destination) =>
-    writePairs(blocks, destination * classes.count, about, classes, writer)
-  );
-  const words = new Int32Array(blocksAt + writer.words.length);
+  const blocks = writePairs(destinations, classes, writer);
+  const words = new Int32Array(blocksAt + writer.length);
   words[HEADER.generation] = generation;
   words[HEADER.rules] = rules.length;
   words[HEADER.slots] = classes.ofSlot.length;
@@ -94,19 +93,21 @@ export function compileFilter(
   return words;
 }
 
-/** Writes where the block of each peer class is for destinations that the rules `about` name. */
+/** Where the block of each pair of classes is, from the first block on. */
 function writePairs(
-  blocks: Int32Array,
-  at: number,
-  about: readonly number[],
+  destinations: DestinationClasses,
   classes: PeerClasses,
   writer: BlockWriter,
-): void {
-  // Class 0 are strangers, about whom there are no rules.
-  blocks[at] = writer.blockOf([]);
-  for (let peerClass = 1; peerClass < classes.count; peerClass++) {
-    blocks[at + peerClass] = writer.blockOf(about.filter((rule) => classes.has(peerClass, rule)));
-  }
+): Int32Array {
+  const sources = writer.setsOf(classes);
+  const blocks = new Int32Array(destinations.rules.length * classes.count);
+  destinations.rules.forEach((about, destination) => {
+    const here = writer.setOf(about);
+    sources.forEach((set, peerClass) =>
+      blocks[destination * classes.count + peerClass] = writer.blockOf(here, set)
+    );
+  });
+  return blocks;
 }
 
 interface DestinationClasses {
@@ -154,72 +155,103 @@ function destinationClasses(
 
 /** Collects blocks; equal ones are kept once. */
 class BlockWriter {
+  readonly #order: RuleOrder;
   readonly #rules: readonly FilterRule[];
+  readonly #cuts: PortCuts;
+  /** The decision of each rule by its number. */
+  readonly #decisions: Int32Array;
+  readonly #about: Readonly<Record<"tcp" | "udp" | "icmp" | "echo" | "any" | "cutting", RuleSet>>;
+  readonly #common: RuleSet;
   readonly #known = new Map<string, number>();
   /** Where offsets are, which count from the first block until they are copied. */
   readonly #offsets: number[] = [];
-  readonly words: number[] = [];
+  readonly #words = new Words();
 
   constructor(rules: readonly FilterRule[]) {
+    const order = new RuleOrder(rules);
+    this.#order = order;
     this.#rules = rules;
+    this.#cuts = new PortCuts(order.indices.map((index) => rules[index]!.ports));
+    this.#decisions = Int32Array.from(
+      order.indices,
+      (index) => rules[index]!.action === "allow" ? index + 1 : -(index + 1),
+    );
+    const about = (...protocols: Protocol[]) => (rule: FilterRule) =>
+      protocols.includes(rule.protocol) && !rule.icmpTypes;
+    this.#about = {
+      tcp: order.where(rules, about("any", "tcp")),
+      udp: order.where(rules, about("any", "udp")),
+      icmp: order.where(rules, (rule) => !rule.ports && about("any", "icmp")(rule)),
+      echo: order.where(
+        rules,
+        ({ protocol, ports }) => !ports && (protocol === "any" || protocol === "icmp"),
+      ),
+      any: order.where(rules, (rule) => !rule.ports && about("any")(rule)),
+      cutting: order.where(rules, cutsOff),
+    };
+    this.#common = order.empty();
   }
 
-  /** Offset of the block for packets that exactly the rules `about` could match. */
-  blockOf(about: readonly number[]): number {
-    const name = about.join();
+  get length(): number {
+    return this.#words.length;
+  }
+
+  /** The set of rules with those indices. */
+  setOf(indices: readonly number[]): RuleSet {
+    const set = this.#order.empty();
+    for (const index of indices) this.#order.add(set, index);
+    return set;
+  }
+
+  /** The rules about the peers of each class; there are none about strangers, class 0. */
+  setsOf(classes: PeerClasses): RuleSet[] {
+    const everyone = this.#order.where(this.#rules, ({ sources }) => sources === null);
+    const sets = Array.from(
+      { length: classes.count },
+      (_, peerClass) => peerClass === 0 ? this.#order.empty() : everyone.slice(),
+    );
+    this.#rules.forEach((_, index) => {
+      for (const peerClass of classes.classesOf(index) ?? []) {
+        this.#order.add(sets[peerClass]!, index);
+      }
+    });
+    return sets;
+  }
+
+  /** Offset of the block for packets that exactly the rules in both sets could match. */
+  blockOf(a: RuleSet, b: RuleSet): number {
+    const common = this.#common;
+    intersectInto(common, a, b);
+    const name = nameOf(common);
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const at = this.words.length;
+    const words = this.#words;
+    const at = words.length;
     this.#known.set(name, at);
-    this.words.length += BLOCK.words;
+    for (let i = 0; i < BLOCK.words; i++) words.push(0);
     this.#offsets.push(at + BLOCK.tcp, at + BLOCK.udp);
-    this.words[at + BLOCK.tcp] = this.#list(about, "tcp");
-    this.words[at + BLOCK.udp] = this.#list(about, "udp");
-    this.words[at + BLOCK.icmp] = this.#portless(about, "icmp");
-    this.words[at + BLOCK.other] = this.#portless(about, "any");
-    const cut = about.find((index) => cutsOff(this.#rules[index]!));
-    this.words[at + BLOCK.answers] = cut === undefined ? 0 : -(cut + 1);
-    if (this.words.length > MAX_WORDS) throw tooLarge();
+    for (const protocol of ["tcp", "udp"] as const) {
+      words.set(at + BLOCK[protocol], words.length);
+      this.#cuts.append(words, common, this.#about[protocol], this.#decisions);
+    }
+    words.set(at + BLOCK.icmp, this.#first(common, this.#about.icmp));
+    words.set(at + BLOCK.echo, this.#first(common, this.#about.echo));
+    words.set(at + BLOCK.other, this.#first(common, this.#about.any));
+    words.set(at + BLOCK.answers, this.#first(common, this.#about.cutting));
+    if (words.length > MAX_WORDS) throw tooLarge();
     return at;
   }
 
   /** Copies all words behind `blocksAt`. */
   copyTo(words: Int32Array, blocksAt: number): void {
-    words.set(this.words, blocksAt);
+    words.set(this.#words.all, blocksAt);
     for (const at of this.#offsets) words[blocksAt + at]! += blocksAt;
   }
 
-  #list(about: readonly number[], protocol: Protocol): number {
-    const ranges = this.#byWeight(about, protocol).flatMap((index) =>
-      (this.#rules[index]!.ports ?? [{ first: 0, last: 65_535 }])
-        .map(({ first, last }) => ({ first, last, decision: this.#decision(index) }))
-    );
-    const { firsts, decisions } = intervals(ranges);
-    const at = this.words.length;
-    this.words.push(firsts.length);
-    for (const first of firsts) this.words.push(first);
-    for (const decision of decisions) this.words.push(decision);
-    return at;
-  }
-
-  /** The decision about packets without ports. */
-  #portless(about: readonly number[], protocol: Protocol): number {
-    const first = this.#byWeight(about, protocol).find((index) => !this.#rules[index]!.ports);
-    return first === undefined ? 0 : this.#decision(first);
-  }
-
-  /** Rules about a protocol: those that deny first, each kind in its order. */
-  #byWeight(about: readonly number[], protocol: Protocol): number[] {
-    const of = about.filter((index) => {
-      const rule = this.#rules[index]!;
-      return rule.protocol === "any" || rule.protocol === protocol;
-    });
-    const denies = (index: number) => this.#rules[index]!.action === "deny";
-    return [...of.filter(denies), ...of.filter((index) => !denies(index))];
-  }
-
-  #decision(index: number): number {
-    return this.#rules[index]!.action === "allow" ? index + 1 : -(index + 1);
+  /** The decision of the first rule that is in both sets. */
+  #first(common: RuleSet, about: RuleSet): number {
+    const first = nextInBoth(common, about, 0);
+    return first < 0 ? 0 : this.#decisions[first]!;
   }
 }
 
@@ -230,7 +262,7 @@ class BlockWriter {
  */
 export function cutsOff(rule: FilterRule): boolean {
   return rule.action === "deny" && rule.sources !== null && rule.protocol === "any" &&
-    rule.ports === null;
+    rule.ports === null && !rule.icmpTypes;
 }
 
 function tooLarge(): RangeError {

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { parseIp, parsePrefix } from "../ip.ts";
 import { compileFilter } from "./compile.ts";
-import { intervals } from "./intervals.ts";
 import { KEY, KEY_WORDS } from "./key.ts";
+import { PortCuts } from "./port_cuts.ts";
+import { RuleOrder } from "./rule_sets.ts";
 import { RuleTable } from "./rule_table.ts";
 import type { FilterRule } from "./rules.ts";
+import { Words } from "./words.ts";
 
 const PEERS = new Map([0, 1, 2].map((slot) => [slot, `${slot}`.padStart(16, "0")]));
 const SUBJECTS = { peers: PEERS, own: [parsePrefix("10.0.0.100")!, parsePrefix("fd00::100")!] };
@@ -13,7 +15,7 @@ const [TCP, UDP, ICMP, ICMPV6, GRE] = [6, 17, 1, 58, 47];
 function rule(change: Partial<FilterRule>): FilterRule {
   return {
     id: "",
-    layer: "node",
+    layer: "config",
     action: "allow",
     sources: null,
     protocol: "any",
@@ -89,6 +91,32 @@ Deno.test("compileFilter() takes icmp for the one of the packet's family", () =>
   assert.equal(ask(table, 0, ICMP, 0, "fd00::100"), 0);
 });
 
+Deno.test("compileFilter() tells echo requests, and answers to them, from other ICMP", () => {
+  const answers = (type: number, to: number, isV6: boolean, ...rules: Partial<FilterRule>[]) => {
+    const key = new Int32Array(KEY_WORDS);
+    key[KEY.family] = isV6 ? 6 : 4;
+    key[KEY.protocol] = isV6 ? ICMPV6 : ICMP;
+    key[KEY.icmpType] = type;
+    const view = new DataView(parseIp(isV6 ? "fd00::100" : "10.0.0.100")!.buffer);
+    for (let i = 0; i < (isV6 ? 4 : 1); i++) key[to + i] = view.getInt32(4 * i);
+    return compile(...rules).decide(0, key, to, 0);
+  };
+  const ping = { protocol: "icmp", icmpTypes: "echo-request" } as const;
+  const { source, destination } = KEY;
+  assert.deepEqual([8, 0, 13, 3].map((type) => answers(type, destination, false, ping)), [
+    1,
+    0,
+    0,
+    0,
+  ]);
+  assert.deepEqual([0, 8].map((type) => answers(type, source, false, ping)), [1, 0]);
+  assert.deepEqual([128, 129, 8].map((type) => answers(type, destination, true, ping)), [1, 0, 0]);
+  assert.deepEqual([129, 128].map((type) => answers(type, source, true, ping)), [1, 0]);
+  const noPing = [{}, { ...ping, action: "deny" }] as const;
+  assert.deepEqual([8, 0].map((type) => answers(type, destination, false, ...noPing)), [-2, 1]);
+  assert.equal(ask(compile(ping), 0, TCP, 0), 0);
+});
+
 Deno.test("compileFilter() knows members by their slots and nobody else", () => {
   const table = compile({ sources: new Set([PEERS.get(1)!]) }, { protocol: "udp" });
   assert.deepEqual([0, 1, 2].map((peer) => ask(table, peer, TCP, 1)), [0, 1, 0]);
@@ -151,19 +179,42 @@ Deno.test("compileFilter() stays small when many peers and rules are alike", () 
   }
 });
 
-Deno.test("intervals() lets the first range that has a port decide, and joins neighbours", () => {
-  const decided = (...ranges: [number, number, number][]) => {
-    const { firsts, decisions } = intervals(
-      ranges.map(([first, last, decision]) => ({ first, last, decision })),
-    );
-    return firsts.map((first, i) => [first, decisions[i]]);
-  };
-  assert.deepEqual(decided(), [[0, 0]]);
-  assert.deepEqual(decided([0, 65_535, 1]), [[0, 1]]);
-  assert.deepEqual(decided([5, 5, 1], [0, 10, 2]), [[0, 2], [5, 1], [6, 2], [11, 0]]);
-  assert.deepEqual(decided([5, 6, 1], [7, 9, 1]), [[0, 0], [5, 1], [10, 0]]);
-  assert.deepEqual(decided([9, 3, 1], [-5, 2, 2], [65_535, 70_000, 3]), [[0, 2], [3, 0], [
+/** Intervals of rules `[first, last]`, of which those of `chosen` are about it. */
+function cut(ranges: readonly [number, number][], chosen: readonly number[]): number[][] {
+  const rules = ranges.map(([first, last]) => rule({ ports: [{ first, last }] }));
+  const order = new RuleOrder(rules);
+  const set = order.empty();
+  for (const index of chosen) order.add(set, index);
+  const words = new Words();
+  const cuts = new PortCuts(rules.map(({ ports }) => ports));
+  cuts.append(words, set, order.where(rules, () => true), Int32Array.from(ranges, (_, i) => i + 1));
+  const [count, ...rest] = words.all;
+  assert.equal(rest.length, 2 * count!);
+  return rest.slice(0, count).map((first, i) => [first, rest[count! + i]!]);
+}
+
+Deno.test("PortCuts lets the first rule that has a port decide, and joins neighbours", () => {
+  assert.deepEqual(cut([], []), [[0, 0]]);
+  assert.deepEqual(cut([[0, 65_535]], [0]), [[0, 1]]);
+  assert.deepEqual(cut([[5, 5], [0, 10]], [0, 1]), [[0, 2], [5, 1], [6, 2], [11, 0]]);
+  assert.deepEqual(cut([[5, 5], [0, 10]], [1]), [[0, 2], [11, 0]]);
+  assert.deepEqual(cut([[5, 6], [7, 9]], [0]), [[0, 0], [5, 1], [7, 0]]);
+  assert.deepEqual(cut([[9, 3], [-5, 2], [65_535, 70_000]], [0, 1, 2]), [[0, 2], [3, 0], [
     65_535,
     3,
   ]]);
+});
+
+Deno.test("PortCuts decides alike with forty rules, whose set has more than one word", () => {
+  const ranges = Array.from({ length: 40 }, (_, i): [number, number] => [100 * i, 100 * i + 9]);
+  assert.deepEqual(cut(ranges, [0, 31, 32, 39]), [
+    [0, 1],
+    [10, 0],
+    [3100, 32],
+    [3110, 0],
+    [3200, 33],
+    [3210, 0],
+    [3900, 40],
+    [3910, 0],
+  ]);
 });

@@ -93,6 +93,11 @@ export class PacketFilter {
     this.#routes = routes;
   }
 
+  /** Number of the protocol of the last packet that came in; 0 when its headers are bad. */
+  get protocol(): number {
+    return this.refusal === 0 ? this.#key[KEY.protocol]! : 0;
+  }
+
   /** Must precede the packets that come in after the rules changed. */
   useRules(rules: RuleTable, hits: Float64Array): void {
     this.#rules = rules;

@@ -47,7 +47,7 @@ class Node {
   #compile(rules: Partial<FilterRule>[]): RuleTable {
     const full = rules.map((rule, i): FilterRule => ({
       id: `${i}`,
-      layer: "node",
+      layer: "config",
       action: "allow",
       sources: null,
       protocol: "any",
@@ -360,7 +360,7 @@ Deno.test("PacketFilter counts every packet of a train", () => {
   const routes = new Uint32Array(routeTableWords(1));
   buildRouteTable(routes, [{ prefix: parsePrefix(ALICE)!, value: ALICE_SLOT }]);
   const any: FilterRule = {
-    ...{ id: "", layer: "node", action: "allow", sources: null, protocol: "udp", ports: null },
+    ...{ id: "", layer: "config", action: "allow", sources: null, protocol: "udp", ports: null },
     ...{ destinations: null, origin: { where: "", comment: "" } },
   };
   const subjects = { peers: ids, own: [parsePrefix(NODE)!] };

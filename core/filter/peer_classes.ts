@@ -17,8 +17,8 @@ export interface PeerClasses {
   readonly count: number;
   /** The class of each slot up to the highest that has a member. */
   readonly ofSlot: Int32Array;
-  /** Whether a rule, given by its index, is about the peers of a class. */
-  has(peerClass: number, rule: number): boolean;
+  /** The classes whose peers a rule, given by its index, is about; null for all members. */
+  classesOf(rule: number): ReadonlySet<number> | null;
 }
 
 /** Classes of `peers` by the sources of `rules`. */
@@ -50,9 +50,9 @@ export function peerClasses(
   return {
     count: sizes.length,
     ofSlot,
-    has: (peerClass, rule) => {
+    classesOf: (rule) => {
       const { sources } = rules[rule]!;
-      return peerClass !== STRANGERS && (!sources || members.get(sources)!.has(peerClass));
+      return sources && members.get(sources)!;
     },
   };
 }

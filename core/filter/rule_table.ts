@@ -39,7 +39,8 @@ export class RuleTable {
     if (protocol === IPPROTO.tcp) return atPort(words, words[block + BLOCK.tcp]!, port);
     if (protocol === IPPROTO.udp) return atPort(words, words[block + BLOCK.udp]!, port);
     const icmp = key[KEY.family] === 4 ? IPPROTO.icmp : IPPROTO.icmpv6;
-    return words[block + (protocol === icmp ? BLOCK.icmp : BLOCK.other)]!;
+    if (protocol !== icmp) return words[block + BLOCK.other]!;
+    return words[block + (isOfEcho(key, to) ? BLOCK.echo : BLOCK.icmp)]!;
   }
 
   /** Like {@link decide} for what answers this node: 0 unless a rule cuts the peer off. */
@@ -61,6 +62,13 @@ export class RuleTable {
     const peerClass = words[words[HEADER.classesAt]! + peer]!;
     return words[words[HEADER.pairsAt]! + destination * words[HEADER.peerClasses]! + peerClass]!;
   }
+}
+
+/** Whether ICMP is an echo request that comes in, or this node's answer to one. */
+function isOfEcho(key: Int32Array, to: number): boolean {
+  const type = key[KEY.icmpType]!;
+  if (to === KEY.destination) return type === (key[KEY.family] === 4 ? 8 : 128);
+  return type === (key[KEY.family] === 4 ? 0 : 129);
 }
 
 /** What holds at `port` in the list of intervals at `at`. */

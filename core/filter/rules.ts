@@ -15,12 +15,15 @@ import type { PeerId } from "../ids.ts";
 import type { Prefix } from "../ip.ts";
 
 /** Where rules come from; for users, since all layers weigh the same. */
-export const LAYERS = ["coordinator", "node", "temporary", "service"] as const;
+export const LAYERS = ["coordinator", "config", "temporary", "service"] as const;
 export type Layer = typeof LAYERS[number];
 
 /** What a rule is about; "icmp" is ICMP over IPv4 and ICMPv6 over IPv6. */
 export const PROTOCOLS = ["any", "tcp", "udp", "icmp"] as const;
 export type Protocol = typeof PROTOCOLS[number];
+
+/** Echo requests, which is what `ping` sends. */
+export type IcmpTypes = "echo-request";
 
 /** Ports from `first` to `last`, both included. */
 export interface PortRange {
@@ -47,6 +50,8 @@ export interface FilterRule {
   readonly protocol: Protocol;
   /** Destination ports of TCP and UDP; null for all. Given, nothing without ports matches. */
   readonly ports: readonly PortRange[] | null;
+  /** Given, nothing but these messages of ICMP match; their numbers differ by family. */
+  readonly icmpTypes?: IcmpTypes;
   /** Where to; null for this node itself. Given, for networks behind it: exits, routes. */
   readonly destinations: readonly Prefix[] | null;
   readonly origin: RuleOrigin;

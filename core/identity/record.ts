@@ -10,7 +10,7 @@ import { z } from "zod";
 import { fromBase64Url, toBase64, toBase64Url, utf8 } from "../bytes.ts";
 import { errorMessage, MeshError } from "../errors.ts";
 import { Alias, PeerId, PeerName } from "../ids.ts";
-import { canonicalIp } from "../ip.ts";
+import { canonicalIp, formatPrefix, parsePrefix } from "../ip.ts";
 import {
   type Identity,
   KEY_BYTES,
@@ -51,6 +51,24 @@ const CanonicalIp = z.string().refine(
   "must be an IP address in canonical form",
 );
 
+const CanonicalPrefix = z.string().max(64).refine((text) => {
+  const prefix = parsePrefix(text);
+  return prefix !== null && prefix.bits > 0 && formatPrefix(prefix) === text;
+}, "must be a prefix in canonical form, and not everything");
+
+/** Most networks that one node offers. */
+export const MAX_OFFERED_ROUTES = 32;
+
+/** A network behind a node that it offers to lead to. */
+export const OfferedRoute = z.strictObject({
+  prefix: CanonicalPrefix,
+  /** The prefix by which the mesh knows it, when that is another one; of the same length. */
+  mapped: CanonicalPrefix.optional(),
+}).refine(({ prefix, mapped }) => mapped === undefined || isAlike(prefix, mapped), {
+  error: "must be mapped to a prefix of the same family and length",
+});
+export type OfferedRoute = z.infer<typeof OfferedRoute>;
+
 /** The payload of kind "node": which keys, name and addresses a node claims in a mesh. */
 export const NodeRecord = z.strictObject({
   id: PeerId,
@@ -65,6 +83,9 @@ export const NodeRecord = z.strictObject({
   meshId: z.string().min(1).max(64),
   /** Grows with each change; of two valid records the one with the greater number holds. */
   seq: z.int().nonnegative(),
+  /** Present when members may reach the internet through the node, as far as the policy lets them. */
+  exit: z.literal(true).optional(),
+  routes: z.array(OfferedRoute).min(1).max(MAX_OFFERED_ROUTES).optional(),
   /** Present when the node has left the mesh for good. */
   left: z.literal(true).optional(),
 });
@@ -155,6 +176,11 @@ export function verifyNodeRecord(signed: unknown): NodeRecord {
     throw invalid("WireGuard key does not derive from the identity key");
   }
   return record;
+}
+
+function isAlike(a: string, b: string): boolean {
+  const [one, other] = [parsePrefix(a), parsePrefix(b)];
+  return one?.bits === other?.bits && one?.bytes.length === other?.bytes.length;
 }
 
 /** Unpadded canonical base64url of exactly `bytes` bytes, or null. */

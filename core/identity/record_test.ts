@@ -49,6 +49,27 @@ Deno.test("signNodeRecord() refuses facts that break the schema", () => {
   assert.throws(() => signNodeRecord(ALICE, bad), { code: "record-invalid" });
 });
 
+Deno.test("signNodeRecord() takes offers of exits and networks, and refuses wrong ones", () => {
+  const routes = [{ prefix: "192.168.7.0/24" }, { prefix: "10.0.0.0/24", mapped: "10.77.0.0/24" }];
+  const record = verifyNodeRecord(signNodeRecord(ALICE, { ...FACTS, exit: true, routes }));
+  assert.deepEqual([record.exit, record.routes], [true, routes]);
+  const wrong = [
+    { prefix: "0.0.0.0/0" },
+    { prefix: "192.168.7.1/24" },
+    { prefix: "10.0.0.0/24", mapped: "10.77.0.0/16" },
+    { prefix: "10.0.0.0/24", mapped: "fd00::/24" },
+    { prefix: "192.168.7.0/24", metric: 1 },
+  ];
+  for (const route of wrong) {
+    const facts = { ...FACTS, routes: [route] };
+    assert.throws(() => signNodeRecord(ALICE, facts), { code: "record-invalid" });
+  }
+  const many = Array.from({ length: 33 }, (_, i) => ({ prefix: `10.${i}.0.0/16` }));
+  assert.throws(() => signNodeRecord(ALICE, { ...FACTS, routes: many }), /record/);
+  const no = { ...FACTS, exit: false } as unknown as typeof FACTS;
+  assert.throws(() => signNodeRecord(ALICE, no), { code: "record-invalid" });
+});
+
 Deno.test("verifyNodeRecord() survives a JSON round trip", () => {
   const signed = JSON.parse(JSON.stringify(signNodeRecord(ALICE, FACTS)));
   assert.equal(verifyNodeRecord(signed).seq, 7);

@@ -240,6 +240,9 @@ export class PathAgent implements Machine<PathEvent, PathEffect> {
           effects.push({ type: "observed", endpoint: message.observed });
         }
         return;
+      case "log":
+        // Not about paths; the node has taken it already.
+        return;
       case "offer":
         state.offered = message.offer;
         return this.#name(state, now);

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Endpoint } from "../ip.ts";
-import type { PeerSlot } from "../wireguard/events.ts";
+import type { DeviceEvent, PeerSlot } from "../wireguard/events.ts";
 import type { PathAddress } from "./address.ts";
 import type { Offer, PathMessage } from "./messages.ts";
 import type { PathPreference } from "./peer_paths.ts";
@@ -102,4 +102,19 @@ export interface PathAgentOptions {
   readonly seed: number;
   /** For peers that no other was set for. */
   readonly preference?: PathPreference;
+}
+
+/** What the session's machine has to know of a decision about paths. */
+export function toldToDevice(effect: PathEffect): DeviceEvent | null {
+  switch (effect.type) {
+    case "use-path":
+      // Handshakes go the same way.
+      return { type: "roamed", peer: effect.peer, endpoint: effect.path };
+    case "send-path-message":
+      return { type: "keepalive-sent", peer: effect.peer };
+    case "want-session":
+      return { type: "session-wanted", peer: effect.peer };
+    default:
+      return null;
+  }
 }

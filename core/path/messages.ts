@@ -11,6 +11,8 @@
  * punch  u8 4, 3 zero, u16 port, i16 delta: sockets are open behind a NAT whose ports nobody knows;
  *        the last port it gave and by how much it counts, zero where that is not known
  * offer  u8 3, then JSON: where else the sender may be reached, and through which NAT
+ * log    u8 5, zero, u16 id, u16 part, u16 parts, u16 length, then that many bytes of a text about
+ *        the mesh's log (`core/state/gossip.ts`)
  * ```
  *
  * Numbers are big-endian. Bytes come from authenticated peers and are judged like a stranger's.
@@ -20,15 +22,18 @@ import { z } from "zod";
 import { concatBytes, fromUtf8, utf8 } from "../bytes.ts";
 import { EndpointText, MAX_ENDPOINTS } from "../control/messages.ts";
 import { type Endpoint, formatEndpoint, formatIp, parseEndpoint, parseIp } from "../ip.ts";
+import type { LogPart } from "../state/gossip.ts";
 import { NatReportSchema } from "./nat.ts";
 
 const PING = 1;
 const PONG = 2;
 const OFFER = 3;
 const PUNCH = 4;
+const LOG = 5;
 const PING_BYTES = 8;
 const PONG_BYTES = 26;
 const PUNCH_BYTES = 8;
+const LOG_BYTES = 10;
 /** An offer fits into one datagram on any path. */
 export const MAX_OFFER_BYTES = 1100;
 
@@ -49,7 +54,8 @@ export type PathMessage =
     readonly observed: Endpoint | null;
   }
   | { readonly type: "punch"; readonly port: number; readonly delta: number }
-  | { readonly type: "offer"; readonly offer: Offer };
+  | { readonly type: "offer"; readonly offer: Offer }
+  | LogPart;
 
 /**
  * The bytes to seal.
@@ -87,6 +93,17 @@ export function encodePathMessage(message: PathMessage, size = 0): Uint8Array {
     }
     case "offer":
       return concatBytes(Uint8Array.of(OFFER), utf8(JSON.stringify(message.offer)));
+    case "log": {
+      const bytes = new Uint8Array(LOG_BYTES + message.bytes.length);
+      const view = new DataView(bytes.buffer);
+      bytes[0] = LOG;
+      view.setUint16(2, message.id);
+      view.setUint16(4, message.part);
+      view.setUint16(6, message.parts);
+      view.setUint16(8, message.bytes.length);
+      bytes.set(message.bytes, LOG_BYTES);
+      return bytes;
+    }
   }
 }
 
@@ -109,6 +126,17 @@ export function decodePathMessage(bytes: Uint8Array): PathMessage | null {
       return { type: "punch", port: view.getUint16(4), delta: view.getInt16(6) };
     case OFFER:
       return readOffer(bytes.subarray(1));
+    case LOG: {
+      // Padding to 16 bytes may follow.
+      if (bytes.length < LOG_BYTES || bytes.length < LOG_BYTES + view.getUint16(8)) return null;
+      return {
+        type: "log",
+        id: view.getUint16(2),
+        part: view.getUint16(4),
+        parts: view.getUint16(6),
+        bytes: bytes.subarray(LOG_BYTES, LOG_BYTES + view.getUint16(8)),
+      };
+    }
     default:
       return null;
   }

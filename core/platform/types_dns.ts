@@ -65,6 +65,12 @@ export interface SystemDns {
    * @throws {MeshError} `system` when the settings cannot be changed.
    */
   apply(): Promise<void>;
+  /**
+   * Sends all names to the resolver or only the mesh's, which is how it begins; for a machine that
+   * uses an exit. Takes effect at once after {@link SystemDns.apply}, else with it.
+   * @throws {MeshError} `system` when the settings cannot be changed.
+   */
+  takeAll(takesAll: boolean): Promise<void>;
   /** Puts everything back as it was. Never throws; what fails is logged. */
   restore(): Promise<void>;
   /** Calls back after each repair. */

@@ -12,7 +12,7 @@ const SERVICES: Readonly<Record<string, readonly string[]>> = {
   // What each node serves to all others: the resolver that docs/names.md describes.
   mesh: ["tcp/53", "udp/53"],
   nfs: ["tcp/2049"],
-  ping: ["icmp"],
+  ping: ["ping"],
   rdp: ["tcp/3389", "udp/3389"],
   s3: ["tcp/8080", "tcp/9000"],
   smb: ["tcp/445"],

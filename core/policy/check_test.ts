@@ -124,7 +124,7 @@ for (const [test, text, more] of FAILING) {
 Deno.test("checkPolicy() counts the rules of other layers where they are given", () => {
   const deny: FilterRule = {
     id: "x",
-    layer: "node",
+    layer: "config",
     action: "deny",
     sources: null,
     protocol: "any",

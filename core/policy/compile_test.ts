@@ -77,9 +77,9 @@ Deno.test("mergeLayers() puts all layers in one set whose ids are unique", () =>
     destinations: null,
     origin: { where: "test", comment: "" },
   });
-  const merged = mergeLayers([rule("service")], [rule("node"), rule("temporary")], []);
+  const merged = mergeLayers([rule("service")], [rule("config"), rule("temporary")], []);
   assert.deepEqual(merged.map(({ id, layer }) => `${id} ${layer}`), [
-    "x node",
+    "x config",
     "x~2 temporary",
     "x~3 service",
   ]);

@@ -34,7 +34,8 @@ export function internetPrefixes(): readonly Prefix[] {
   return prefixes;
 }
 
-function without(range: Prefix, taken: readonly Prefix[]): Prefix[] {
+/** The fewest prefixes that are all of `range` but what is in `taken`. */
+export function without(range: Prefix, taken: readonly Prefix[]): Prefix[] {
   const inside = taken.filter((each) => prefixContains(range, each.bytes));
   if (taken.some((each) => each.bits <= range.bits && prefixContains(each, range.bytes))) return [];
   if (inside.length === 0) return [range];

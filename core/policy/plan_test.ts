@@ -295,7 +295,7 @@ const TEXTS: [name: string, before: Policy, after: Policy, lines: string[]][] = 
     policyOf({}),
     firstPolicy(),
     [
-      "everyone gains 53, icmp on everyone",
+      "everyone gains 53, ping on everyone",
       "user:alice, user:bob gain any on self",
       "everyone gains read on panel:alerts, panel:map, panel:s3, panel:shares, panel:visualizer",
       "everyone gains read, write on nfs:default, share:default",
@@ -344,8 +344,8 @@ Deno.test("formatPlan() tells what a node that joins gains and gives", () => {
   const without: MeshView = { ...MESH, nodes: MESH.nodes.filter(({ name }) => name !== "pad") };
   const plan = planOf(new MeshSubjects(policy, without), new MeshSubjects(policy, MESH));
   assert.deepEqual(formatPlan(plan).filter((line) => !/read|write/.test(line)), [
-    "node:pad gains 53, icmp on tag:server, user:alice, node:cam",
-    "tag:server, user:alice, node:cam gain 53, icmp on node:pad",
+    "node:pad gains 53, ping on tag:server, user:alice, node:cam",
+    "tag:server, user:alice, node:cam gain 53, ping on node:pad",
     "user:bob gains any on user:bob",
   ]);
 });

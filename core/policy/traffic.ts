@@ -8,11 +8,13 @@
  * | --- | --- |
  * | 0 ... 65535 | TCP to that port |
  * | 65536 ... 131071 | UDP to that port |
- * | 131072 | ICMP, ICMPv6 |
- * | 131073 | every other protocol, which only "any" names |
+ * | 131072 | echo requests of ICMP and ICMPv6 |
+ * | 131073 | other ICMP, which only "icmp" names, with the requests |
+ * | 131074 | every other protocol, which only "any" names |
  * @module
  */
-import type { PortRange, Protocol } from "../filter/rules.ts";
+import type { FilterRule, PortRange } from "../filter/rules.ts";
+import { formatPortRange } from "../filter/written.ts";
 
 /** Points from `first` to `last`, both included. */
 export interface Interval {
@@ -26,8 +28,10 @@ export type Traffic = readonly Interval[];
 const PORTS = 65_536;
 const LAST_PORT = PORTS - 1;
 
-/** The point of ICMP. */
-export const ICMP = 2 * PORTS;
+/** The point of ICMP echo requests. */
+export const PING = 2 * PORTS;
+/** The point of ICMP that is no echo request. */
+export const ICMP = PING + 1;
 /** The point of protocols that are not TCP, UDP or ICMP. */
 export const OTHER = ICMP + 1;
 
@@ -46,12 +50,13 @@ export function pointOf(protocol: "tcp" | "udp", port: number): number {
 }
 
 /**
- * Reads `22` (TCP and UDP), `8000-8010`, `tcp/443`, `udp/5000-5010`, `tcp`, `udp`, `icmp`, `any`;
- * null for anything else, names of services included.
+ * Reads `22` (TCP and UDP), `8000-8010`, `tcp/443`, `udp/5000-5010`, `tcp`, `udp`, `ping`, `icmp`,
+ * `any`; null for anything else, names of services included.
  */
 export function parseTraffic(text: string): Traffic | null {
   if (text === "any") return ALL_TRAFFIC;
-  if (text === "icmp") return [{ first: ICMP, last: ICMP }];
+  if (text === "ping") return [{ first: PING, last: PING }];
+  if (text === "icmp") return [{ first: PING, last: ICMP }];
   if (text === "tcp") return [ALL_TCP];
   if (text === "udp") return [ALL_UDP];
   const match = /^(?:(tcp|udp)\/)?(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
@@ -119,14 +124,19 @@ export function formatTraffic(traffic: Traffic): string {
   const both = tcp.filter((range) => udp.some((other) => sameRange(range, other)));
   const names = (protocol: "tcp" | "udp", ranges: readonly PortRange[]) =>
     ranges.filter((range) => !both.some((other) => sameRange(range, other)) || isWhole(range))
-      .map((range) => isWhole(range) ? protocol : `${protocol}/${formatRange(range)}`);
+      .map((range) => isWhole(range) ? protocol : `${protocol}/${formatPortRange(range)}`);
   return [
-    ...both.filter((range) => !isWhole(range)).map(formatRange),
+    ...both.filter((range) => !isWhole(range)).map(formatPortRange),
     ...names("tcp", tcp),
     ...names("udp", udp),
-    ...(hasPoint(traffic, ICMP) ? ["icmp"] : []),
+    ...icmpText(traffic),
     ...(hasPoint(traffic, OTHER) ? ["other protocols"] : []),
   ].join(", ");
+}
+
+function icmpText(traffic: Traffic): string[] {
+  if (!hasPoint(traffic, ICMP)) return hasPoint(traffic, PING) ? ["ping"] : [];
+  return [hasPoint(traffic, PING) ? "icmp" : "icmp other than ping"];
 }
 
 /** Text of one point: `tcp/443`, `icmp`. */
@@ -141,12 +151,12 @@ export function equals(a: Traffic, b: Traffic): boolean {
 }
 
 /** What a filter rule matches, in the filter's own terms. */
-export interface FilterMatch {
-  readonly protocol: Protocol;
-  readonly ports: readonly PortRange[] | null;
-}
+export type FilterMatch = Pick<FilterRule, "protocol" | "ports" | "icmpTypes">;
 
-/** The fewest matches that together mean `traffic`. "other protocols" only comes with all. */
+/**
+ * The fewest matches that together mean `traffic`. "other protocols" only comes with all, and ICMP
+ * that is no echo request only with those that are.
+ */
 export function filterMatches(traffic: Traffic): FilterMatch[] {
   if (equals(traffic, ALL_TRAFFIC)) return [{ protocol: "any", ports: null }];
   const tcp = portsOf(traffic, 0);
@@ -161,12 +171,16 @@ export function filterMatches(traffic: Traffic): FilterMatch[] {
     if (udp.length > 0) out.push({ protocol: "udp", ports: isWhole(udp[0]!) ? null : udp });
   }
   if (hasPoint(traffic, ICMP)) out.push({ protocol: "icmp", ports: null });
+  else if (hasPoint(traffic, PING)) {
+    out.push({ protocol: "icmp", ports: null, icmpTypes: "echo-request" });
+  }
   return out;
 }
 
 /** The traffic of a filter rule's protocol and ports. */
-export function trafficOf({ protocol, ports }: FilterMatch): Traffic {
-  if (protocol === "icmp") return ports === null ? [{ first: ICMP, last: ICMP }] : NO_TRAFFIC;
+export function trafficOf({ protocol, ports, icmpTypes }: FilterMatch): Traffic {
+  if (icmpTypes) return ports === null ? [{ first: PING, last: PING }] : NO_TRAFFIC;
+  if (protocol === "icmp") return ports === null ? [{ first: PING, last: ICMP }] : NO_TRAFFIC;
   if (protocol === "any" && ports === null) return ALL_TRAFFIC;
   const ranges = ports ?? [{ first: 0, last: LAST_PORT }];
   const udp = ranges.map(({ first, last }) => ({ first: first + PORTS, last: last + PORTS }));
@@ -185,8 +199,4 @@ function isWhole({ first, last }: PortRange): boolean {
 
 function sameRange(a: PortRange, b: PortRange): boolean {
   return a.first === b.first && a.last === b.last;
-}
-
-function formatRange({ first, last }: PortRange): string {
-  return first === last ? String(first) : `${first}-${last}`;
 }

@@ -9,6 +9,7 @@ import {
   intersect,
   OTHER,
   parseTraffic,
+  PING,
   pointOf,
   subtract,
   type Traffic,
@@ -39,8 +40,9 @@ const READ: [text: string, points: number[], others: number[]][] = [
   ["8000-8010", [8000, 8010, pointOf("udp", 8005)], [7999, 8011]],
   ["tcp/443", [443], [pointOf("udp", 443), 444]],
   ["udp", [pointOf("udp", 0), pointOf("udp", 65535)], [0, 65535, ICMP]],
-  ["icmp", [ICMP], [OTHER, 1]],
-  ["any", [0, ICMP, OTHER], []],
+  ["icmp", [PING, ICMP], [OTHER, 1]],
+  ["ping", [PING], [ICMP, OTHER, 1]],
+  ["any", [0, PING, ICMP, OTHER], []],
 ];
 
 for (const [text, points, others] of READ) {
@@ -74,7 +76,7 @@ Deno.test("union(), subtract() and intersect() are what they are for each point"
 /** Sets that a document can write: its own words, joined. */
 const anyWritten = fc.array(
   fc.oneof(
-    fc.constantFrom("tcp", "udp", "icmp", "any"),
+    fc.constantFrom("tcp", "udp", "icmp", "ping", "any"),
     fc.tuple(fc.constantFrom("", "tcp/", "udp/"), fc.integer({ min: 1, max: 65_535 }), fc.nat(9))
       .map(([protocol, first, more]) => `${protocol}${first}-${Math.min(65_535, first + more)}`),
   ),

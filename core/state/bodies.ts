@@ -26,7 +26,8 @@ export type Hash = z.infer<typeof Hash>;
 
 /** base64url of an ed25519 public key that can be trusted to verify what its owner signed. */
 export const Key = IdentityText.refine(
-  (text) => isIdentityKey(fromBase64Url(text)),
+  // Asked even of what is no base64url.
+  (text) => IdentityText.safeParse(text).success && isIdentityKey(fromBase64Url(text)),
   "must be a valid ed25519 public key",
 );
 

@@ -105,6 +105,35 @@ export function verifyEntry(signed: unknown): VerifiedEntry {
   return { entry: parsed.data, signer, hash: hashEntry(shape.data), signed: shape.data };
 }
 
+/** How entries are checked: {@link verifyEntry}, or that of an {@link EntryVerifier}. */
+export type VerifyEntry = (signed: unknown) => VerifiedEntry;
+
+/**
+ * Checks entries, each byte sequence once; bounded, forgets the oldest. For many logs with the same
+ * entries in one process.
+ */
+export class EntryVerifier {
+  readonly #verified = new Map<string, VerifiedEntry>();
+  readonly #capacity: number;
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  /** As {@link verifyEntry}. @throws {MeshError} "entry-invalid" */
+  readonly verify: VerifyEntry = (signed) => {
+    const text = JSON.stringify(signed);
+    const known = this.#verified.get(text);
+    if (known) return known;
+    const verified = verifyEntry(signed);
+    if (this.#verified.size >= this.#capacity) {
+      this.#verified.delete(this.#verified.keys().next().value!);
+    }
+    this.#verified.set(text, verified);
+    return verified;
+  };
+}
+
 /** The hash by which the next entry names this one. */
 export function hashEntry({ signer, payload }: SignedEntry): Hash {
   return hashText(`tunnelmesh-${KIND}-hash-v1\0${signer}\0${payload}`);

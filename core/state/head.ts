@@ -17,7 +17,7 @@ import type { Identity } from "../identity/keys.ts";
 import { SignedRecord, signRecord, verifyRecord } from "../identity/record.ts";
 import { Hash } from "./bodies.ts";
 import { SignedEntry, verifyEntry } from "./entry.ts";
-import type { MeshLog } from "./log.ts";
+import type { Head, MeshLog } from "./log.ts";
 
 const KIND = "log-head";
 /** Longest chain in a proof; a longer one is not made. */
@@ -50,6 +50,38 @@ export type EquivocationProof = z.infer<typeof EquivocationProof>;
 
 export function signHead(identity: Identity, statement: HeadStatement): SignedRecord {
   return signRecord(identity, KIND, HeadStatement.parse(statement));
+}
+
+/** A signed head is given to everyone for so long; how fresh it is matters to nobody below that. */
+const HEAD_KEPT_MS = 60_000;
+
+/** Signs heads as {@link signHead} does, one that was just signed not again. */
+export function headSigner(
+  identity: Identity,
+  meshId: string,
+  wallTime: () => number,
+): (head: Head) => SignedRecord {
+  let kept: { readonly hash: Hash; readonly at: number; readonly signed: SignedRecord } | null =
+    null;
+  return ({ seq, hash }) => {
+    const at = Math.floor(wallTime());
+    if (kept?.hash === hash && Math.abs(at - kept.at) < HEAD_KEPT_MS) return kept.signed;
+    kept = { hash, at, signed: signHead(identity, { meshId, seq, hash, at }) };
+    return kept.signed;
+  };
+}
+
+/**
+ * What a head says, when its word is not needed: of one who says what is known anyway.
+ * @returns null for what is no head.
+ */
+export function peekHead({ payload }: SignedRecord): Head | null {
+  try {
+    const parsed = HeadStatement.safeParse(JSON.parse(payload));
+    return parsed.success ? parsed.data : null;
+  } catch {
+    return null;
+  }
 }
 
 /** @throws {MeshError} "record-invalid", "entry-foreign" */

@@ -30,6 +30,7 @@ import {
   type SignedEntry,
   signEntry,
   type VerifiedEntry,
+  type VerifyEntry,
   verifyEntry,
 } from "./entry.ts";
 import { permit } from "./permit.ts";
@@ -69,10 +70,17 @@ interface Position {
 export class MeshLog {
   readonly #entries: VerifiedEntry[];
   readonly #adminEntries: VerifiedEntry[];
+  readonly #verify: VerifyEntry;
   #position: Position;
   #snapshot: { readonly at: number; readonly state: MeshState } | null;
 
-  private constructor(adminEntries: VerifiedEntry[], position: Position, isSnapshot: boolean) {
+  private constructor(
+    adminEntries: VerifiedEntry[],
+    position: Position,
+    isSnapshot: boolean,
+    verify: VerifyEntry,
+  ) {
+    this.#verify = verify;
     this.#entries = [position.head];
     this.#adminEntries = adminEntries;
     this.#position = position;
@@ -83,14 +91,19 @@ export class MeshLog {
   /**
    * Begins a log.
    * @param meshId What the genesis must be of; null only where the mesh is made.
+   * @param verify Checks the signatures of this and later entries.
    * @throws {MeshError} "entry-invalid", "entry-foreign"
    */
-  static begin(genesis: unknown, meshId: string | null): MeshLog {
-    const head = verifyEntry(genesis);
+  static begin(
+    genesis: unknown,
+    meshId: string | null,
+    verify: VerifyEntry = verifyEntry,
+  ): MeshLog {
+    const head = verify(genesis);
     expectGenesis(head, meshId);
     const state = begin(head);
     const position = { head, state, keys: adminKeysOf(state), clock: head.entry.at };
-    return new MeshLog([head], position, false);
+    return new MeshLog([head], position, false, verify);
   }
 
   /**
@@ -121,7 +134,8 @@ export class MeshLog {
       ? null
       : "the state has other admins than the log";
     if (why !== null) throw new MeshError("snapshot-invalid", `Cannot use snapshot: ${why}`);
-    return new MeshLog(entries, { head, state, keys, clock: entry.at }, true);
+    const position = { head, state, keys, clock: entry.at };
+    return new MeshLog(entries, position, true, verifyEntry);
   }
 
   get meshId(): string {
@@ -173,7 +187,7 @@ export class MeshLog {
 
   /** A log that stands where this one does, to try what could follow; it holds the newest entry. */
   branch(): MeshLog {
-    return new MeshLog([...this.#adminEntries], this.#position, false);
+    return new MeshLog([...this.#adminEntries], this.#position, false, this.#verify);
   }
 
   /** An entry that follows, to be signed; dated no earlier than the log's clock. */
@@ -194,7 +208,7 @@ export class MeshLog {
    * @throws {MeshError} when it is refused; nothing has changed then.
    */
   append(signed: unknown): VerifiedEntry {
-    const next = verifyEntry(signed);
+    const next = this.#verify(signed);
     this.#expectPlace(next);
     const { state, keys, clock } = this.#position;
     const { entry } = next;

@@ -25,6 +25,7 @@ import { MAX_ENTRY_LENGTH, SignedEntry, type VerifiedEntry } from "./entry.ts";
 import {
   EquivocationProof,
   findEquivocation,
+  peekHead,
   type VerifiedHead,
   verifyEquivocation,
   verifyHead,
@@ -102,8 +103,10 @@ interface Source {
   readonly id: SourceId;
   readonly key: string;
   readonly isCoordinator: boolean;
-  /** What it last said of itself. */
-  head: VerifiedHead | null;
+  /** What it last said of itself; verified where it can matter who says it. */
+  head: Head | null;
+  /** The same of a coordinator, to be passed on. */
+  signed: SignedRecord | null;
   /** The head of which it could not show the entries; it is not asked for that again. */
   failed: string;
   /** When it counts as withholding; NEVER while it is level, or was reported. */
@@ -135,8 +138,9 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
   get freshAt(): number | null {
     let newest: number | null = null;
     for (const head of [...this.#heads.values()].flat()) {
-      const isAdmins = userOfKey(this.#log.state, head.signer)?.isAdmin ?? false;
-      if (isAdmins && this.#log.contains(head)) newest = Math.max(newest ?? 0, head.at);
+      if (this.#isAdmins(head.signer) && this.#log.contains(head)) {
+        newest = Math.max(newest ?? 0, head.at);
+      }
     }
     return newest;
   }
@@ -146,7 +150,15 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     switch (event.type) {
       case "connected": {
         const { source: id, key, isCoordinator } = event;
-        const source = { id, key, isCoordinator, head: null, failed: "", staleAt: NEVER };
+        const source = {
+          id,
+          key,
+          isCoordinator,
+          head: null,
+          signed: null,
+          failed: "",
+          staleAt: NEVER,
+        };
         this.#sources.set(id, source);
         effects.push(this.#headsFor(id));
         break;
@@ -201,8 +213,15 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
 
   #head(source: Source, signed: SignedRecord, effects: SyncEffect[]): void {
     if (!this.#isKnown(signed.signer)) return;
+    const said = peekHead(signed);
+    const isOwn = signed.signer === source.key && !source.isCoordinator;
+    if (isOwn && said && this.#log.contains(said) && !this.#isAdmins(signed.signer)) {
+      // It is level with or behind us, and nobody is held to that.
+      source.head = said;
+      return;
+    }
     const head = verifyHead(signed, this.#log.meshId);
-    if (head.signer === source.key) source.head = head;
+    if (head.signer === source.key) Object.assign(source, { head, signed });
     const kept = this.#heads.get(head.signer) ?? [];
     const isOld = kept.some(({ seq, hash, at }) =>
       seq === head.seq && hash === head.hash && at >= head.at
@@ -219,6 +238,10 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     return state.nodes.get(peerIdOf(fromBase64Url(key)))?.identity === key ||
       userOfKey(state, key) !== undefined ||
       this.#sources.values().some((source) => source.key === key);
+  }
+
+  #isAdmins(key: string): boolean {
+    return userOfKey(this.#log.state, key)?.isAdmin ?? false;
   }
 
   #judge(signer: string, effects: SyncEffect[]): void {
@@ -279,8 +302,8 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
 
   #headsFor(to: SourceId): SyncEffect {
     const heads = [this.#sign(this.#log.head)];
-    for (const { isCoordinator, id, head } of this.#sources.values()) {
-      if (isCoordinator && id !== to && head && heads.length < MAX_HEADS) heads.push(head.signed);
+    for (const { isCoordinator, id, signed } of this.#sources.values()) {
+      if (isCoordinator && id !== to && signed && heads.length < MAX_HEADS) heads.push(signed);
     }
     return { type: "send", to, message: { type: "heads", heads } };
   }

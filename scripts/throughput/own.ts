@@ -30,8 +30,20 @@ export function ownContender(name: string): Contender {
 }
 
 async function start(pair: Pair, extra: readonly string[]): Promise<Tunnel> {
+  return (await ownNodes(pair, extra)).tunnel();
+}
+
+/** Both nodes, the coordinator's first; the tunnel between them ends with them. */
+export interface OwnNodes extends AsyncDisposable {
+  readonly all: readonly Node[];
+  tunnel(): Promise<Tunnel>;
+}
+
+/** Starts both nodes and waits until they are direct. */
+export async function ownNodes(pair: Pair, extra: readonly string[]): Promise<OwnNodes> {
   const options = { args: ["--mtu", `${TUNNEL_MTU}`, ...extra] };
   const nodes: Node[] = [];
+  const dispose = () => disposeAll(nodes);
   try {
     const a = await Node.up(pair.a, options);
     nodes.push(a);
@@ -39,13 +51,17 @@ async function start(pair: Pair, extra: readonly string[]): Promise<Tunnel> {
     nodes.push(b);
     await Promise.all([a.waitUntilDirect(["b"]), b.waitUntilDirect(["a"])]);
     return {
-      a: await endOf(a),
-      b: await endOf(b),
-      [Symbol.asyncDispose]: () => disposeAll(nodes),
+      all: nodes,
+      tunnel: async () => ({
+        a: await endOf(a),
+        b: await endOf(b),
+        [Symbol.asyncDispose]: dispose,
+      }),
+      [Symbol.asyncDispose]: dispose,
     };
   } catch (error) {
     const logs = nodes.map((node) => node.log).join("\n");
-    await disposeAll(nodes);
+    await dispose();
     throw new Error(`Cannot start TunnelMesh\n${logs}`, { cause: error });
   }
 }

@@ -4,7 +4,8 @@
  *
  * Usage: dns_daemon.ts ADDRESS STATE_DIR [INTERFACE CONTEXT]. ADDRESS is in a /16, in which `self` is
  * it and `other` ends in .0.77; only another context has `wiki`. Prints `ready MODE`, then a line of JSON (`{ report,
- * findings }`) for each line that it reads: `report` or `doctor`. Puts everything back on SIGTERM.
+ * findings }`) for each line that it reads: `report`, `doctor`, or `all` and `mesh` to take all names or
+ * only the mesh's. Puts everything back on SIGTERM.
  * @module
  */
 import { ContextNames } from "../../core/daemon/dns_contexts.ts";
@@ -57,6 +58,7 @@ Deno.addSignalListener("SIGTERM", async () => {
 const decoder = new TextDecoder();
 for await (const chunk of Deno.stdin.readable) {
   for (const line of decoder.decode(chunk).trim().split("\n")) {
+    if (line === "all" || line === "mesh") await system.takeAll(line === "all");
     const report = system.report();
     const findings = line === "doctor"
       ? await examineDns({ name: "self", addresses, interfaceName, server, system: report })

@@ -182,6 +182,16 @@ async function exercise(machine: ResolvedMachine): Promise<void> {
   // deno-lint-ignore no-explicit-any
   assert.deepEqual(findings.filter((finding: any) => finding.level !== "ok"), []);
 
+  // With an exit in use every name comes here; without it again only the mesh's.
+  const linkOf = async (name: string) =>
+    /-- link: (\w+)/.exec((await machine.control("query", name)).stdout)?.[1] ?? null;
+  assert.notEqual(await linkOf("www.example.org"), "tm0");
+  await daemon.write("all\n");
+  await waitFor("all names", async () => await linkOf("www.example.org") === "tm0");
+  assert.equal(await machine.lookUp("other.mesh"), "172.30.0.77");
+  await daemon.write("mesh\n");
+  await waitFor("mesh names alone", async () => await linkOf("www.example.org") !== "tm0");
+
   // The service restarts, as an upgrade makes it do.
   await machine.stopResolved();
   await machine.startResolved();

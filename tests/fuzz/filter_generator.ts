@@ -87,6 +87,7 @@ export class Generator {
       ),
       protocol: this.pick(["any", "any", "tcp", "tcp", "udp", "icmp"]),
       ports: this.below(3) === 0 ? null : this.#ports(),
+      ...this.below(4) === 0 ? { icmpTypes: "echo-request" as const } : {},
       destinations: this.below(4) > 0
         ? null
         : Array.from({ length: 1 + this.below(2) }, () => this.pick(PREFIXES)),

@@ -3,15 +3,23 @@
  * back with what its journal held.
  * @module
  */
-import type { NodeMessage } from "../../core/control/messages.ts";
-import { RecordVerifier } from "../../core/control/roster.ts";
+import type { NodeMessage, ServerMessage } from "../../core/control/messages.ts";
+import type { RecordVerifier } from "../../core/control/roster.ts";
 import type { ModelEvent } from "../../coordinator/model/apply.ts";
-import { ControlHub } from "../../coordinator/model/control_hub.ts";
+import { ControlHub, type HubEffect } from "../../coordinator/model/control_hub.ts";
+import { Mesh } from "../../coordinator/model/mesh.ts";
 import { Registry } from "../../coordinator/model/registry.ts";
 import { type Moment, Service } from "../../coordinator/model/service.ts";
 import { decodeState, emptyState, encodeState, type State } from "../../coordinator/model/state.ts";
+import { MeshError } from "../../core/errors.ts";
+import { type Identity, identityFromSeed } from "../../core/identity/keys.ts";
 import { parseEndpoint } from "../../core/ip.ts";
 import { NEVER } from "../../core/machine.ts";
+import { SeededRandom } from "../../core/random.ts";
+import { beginMesh } from "../../core/state/bootstrap.ts";
+import type { SignedEntry } from "../../core/state/entry.ts";
+import type { SyncAlert } from "../../core/state/sync.ts";
+import { LogDisk } from "./log_disk.ts";
 import type { World } from "./world.ts";
 
 /** The node's end of a control connection. */
@@ -22,27 +30,54 @@ export interface Link {
   closed(reason: string): void;
 }
 
+/** What survives `kill -9`. */
+export interface CoordinatorDisk {
+  readonly state: string;
+  readonly log: LogDisk;
+}
+
+/** When a coordinator dies as it keeps entries: before, within and after its write. */
+export type CrashPoint = "before" | "torn" | "after";
+
+/** What can be said of a coordinator when it is made. */
+export interface CoordinatorOptions {
+  readonly cidr4?: string;
+  /** What it goes on from; a new mesh when absent. */
+  readonly disk?: CoordinatorDisk;
+}
+
 /** Milliseconds that a control message takes. */
-const LATENCY = 8;
-const MESH_ID = "0123456789abcdef0123456789abcdef";
+export const LATENCY = 8;
+/** Bytes of the newest entry that a torn write loses. */
+const TORN_BYTES = 40;
+const IDENTITY: Identity = identityFromSeed(new SeededRandom(999).bytes(32));
+const NONCE = "0123456789abcdef0123456789abcdef";
+
+/** Ends whatever a coordinator was doing when it died. */
+class Crash extends Error {}
 
 /** One coordinator. */
 export class Coordinator {
   readonly #world: World;
   readonly #verifier: RecordVerifier;
-  /** What is on disk. */
-  #disk: string;
-  #running: { hub: ControlHub; service: Service } | null = null;
+  #disk: CoordinatorDisk;
+  #running: { hub: ControlHub; service: Service; mesh: Mesh } | null = null;
   readonly #links = new Map<number, Link>();
   #next = 1;
   #timerFor = NEVER;
   /** When it last began to listen. */
   listensSince = 0;
+  /** It dies the next time that it keeps entries. */
+  crashes: CrashPoint | null = null;
+  /** What a lying coordinator says in place of the truth; null for nothing. */
+  lie: (message: ServerMessage) => ServerMessage | null = (message) => message;
+  /** What it reported of its log. */
+  readonly alerts: SyncAlert[] = [];
 
-  constructor(world: World, verifier: RecordVerifier, cidr4 = "172.30.0.0/16") {
+  constructor(world: World, verifier: RecordVerifier, options: CoordinatorOptions = {}) {
     this.#world = world;
     this.#verifier = verifier;
-    this.#disk = encodeState(emptyState(MESH_ID, cidr4));
+    this.#disk = options.disk ?? emptyDisk(world, options.cidr4 ?? "172.30.0.0/16");
     this.start();
   }
 
@@ -51,27 +86,58 @@ export class Coordinator {
   }
 
   get state(): State {
-    return decodeState(this.#disk);
+    return decodeState(this.#disk.state);
   }
 
-  /** The answers to requests; a killed coordinator has none. */
-  get service(): Service | null {
-    return this.#running?.service ?? null;
+  /** The mesh's log as a running coordinator has it. */
+  get mesh(): Mesh {
+    return this.#running!.mesh;
+  }
+
+  /** A backup of what is on disk. */
+  get disk(): CoordinatorDisk {
+    return { state: this.#disk.state, log: this.#disk.log.copy() };
+  }
+
+  /** Puts a backup back in place while no process runs. */
+  restore({ state, log }: CoordinatorDisk): void {
+    this.#disk = { state, log: log.copy() };
   }
 
   get moment(): Moment {
     return { now: this.#world.now, wallTime: this.#world.wallTime };
   }
 
+  /**
+   * Asks over HTTP.
+   * @throws {MeshError} what it answers; "coordinator-unreachable" when it does not run, or dies.
+   */
+  ask<T>(request: (service: Service, moment: Moment) => T): T {
+    const running = this.#running;
+    if (!running) throw unreachable();
+    try {
+      return request(running.service, this.moment);
+    } catch (error) {
+      if (error instanceof Crash) throw unreachable();
+      throw error;
+    }
+  }
+
   /** Starts a process over what is on disk. */
   start(): void {
-    const registry = new Registry(decodeState(this.#disk), {
-      append: (_command, state) => this.#disk = encodeState(state),
-    });
     const { random } = this.#world;
-    const service = new Service({ registry, random, version: "0", caPin: new Uint8Array(32) });
-    const hub = new ControlHub({ registry, random, verifier: this.#verifier });
-    this.#running = { hub, service };
+    const { state, log: kept } = this.#disk;
+    const registry = new Registry(decodeState(state), {
+      append: (_command, state) => this.#disk = { ...this.#disk, state: encodeState(state) },
+    });
+    const mesh = new Mesh({
+      log: kept.open(registry.state.meshId),
+      identity: IDENTITY,
+      keep: (entries) => this.#keep(entries),
+    });
+    const service = new Service({ registry, random, mesh, version: "0" });
+    const hub = new ControlHub({ registry, mesh, random, verifier: this.#verifier });
+    this.#running = { hub, service, mesh };
     this.listensSince = this.#world.now;
     this.#world.note("coordinator listens");
   }
@@ -112,27 +178,49 @@ export class Coordinator {
     });
   }
 
-  /** Tells the hub what a request changed. */
+  /** Tells the hub that a request was served, and what it changed in the model. */
   publish(events: readonly ModelEvent[]): void {
-    if (events.length > 0) this.#handle({ type: "changed", events });
+    this.#handle({ type: "changed", events });
   }
 
   #handle(event: Event): void {
     const running = this.#running;
     if (!running) return;
     const { now, wallTime } = this.moment;
-    for (const effect of running.hub.handle({ ...event, wallTime } as never, now)) {
-      const link = this.#links.get(effect.connection);
-      if (!link) continue;
-      if (effect.type === "send") {
-        const text = JSON.stringify(effect.message);
-        this.#later(() => link.message(text));
-      } else {
-        this.#links.delete(effect.connection);
-        this.#later(() => link.closed("closed by the coordinator"));
+    try {
+      for (const effect of running.hub.handle({ ...event, wallTime } as never, now)) {
+        this.#perform(effect);
       }
+    } catch (error) {
+      if (error instanceof Crash) return;
+      throw error;
     }
     this.#arm(running.hub);
+  }
+
+  #perform(effect: HubEffect): void {
+    if (effect.type === "alert") this.alerts.push(effect.alert);
+    if (effect.type !== "send" && effect.type !== "close") return;
+    const link = this.#links.get(effect.connection);
+    if (!link) return;
+    if (effect.type === "close") {
+      this.#links.delete(effect.connection);
+      return this.#later(() => link.closed("closed by the coordinator"));
+    }
+    const message = this.lie(effect.message);
+    if (!message) return;
+    const text = JSON.stringify(message);
+    this.#later(() => link.message(text));
+  }
+
+  #keep(entries: readonly SignedEntry[]): void {
+    const { crashes } = this;
+    this.crashes = null;
+    if (crashes !== "before") this.#disk.log.append(entries);
+    if (crashes === "torn") this.#disk.log.tear(TORN_BYTES);
+    if (crashes === null) return;
+    this.kill();
+    throw new Crash();
   }
 
   #arm(hub: ControlHub): void {
@@ -149,6 +237,15 @@ export class Coordinator {
   #later(act: () => void): void {
     this.#world.after(LATENCY, act);
   }
+}
+
+function emptyDisk(world: World, cidr4: string): CoordinatorDisk {
+  const log = beginMesh(IDENTITY, NONCE, world.wallTime);
+  return { state: encodeState(emptyState(log.meshId, cidr4)), log: LogDisk.of(log) };
+}
+
+function unreachable(): MeshError {
+  return new MeshError("coordinator-unreachable", "Cannot reach the coordinator");
 }
 
 type Event =

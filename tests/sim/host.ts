@@ -4,10 +4,11 @@
  * It does with effects what the daemon does (`core/daemon/daemon.ts`), over virtual time.
  * @module
  */
-import { ControlClient, type ControlEvent } from "../../core/control/client.ts";
+import type { ControlEvent } from "../../core/control/client.ts";
 import type { RegisterReply } from "../../core/control/messages.ts";
 import { nobleAead } from "../../core/dataplane/aead.ts";
 import { DataPlaneBridge } from "../../core/dataplane/bridge.ts";
+import type { SharedState } from "../../core/dataplane/layout.ts";
 import { RxPath, VERDICT } from "../../core/dataplane/rx_path.ts";
 import { mapped, PeerTable } from "../../core/dataplane/table.ts";
 import { DATA_HEADER, DATA_TRAILER, TxPath } from "../../core/dataplane/tx_path.ts";
@@ -22,23 +23,28 @@ import {
   parsePrefix,
 } from "../../core/ip.ts";
 import { NEVER } from "../../core/machine.ts";
-import { type NodeEffect, NodeMachine } from "../../core/node.ts";
-import { PathAgent } from "../../core/path/agent.ts";
-import { decodePathMessage } from "../../core/path/messages.ts";
-import { FEATURE } from "../../core/dataplane/features.ts";
+import type { NodeEffect, NodeMachine } from "../../core/node.ts";
 import type { PathPreference } from "../../core/path/peer_paths.ts";
+import { heardPeers } from "../../core/daemon/heard.ts";
+import type { SyncAlert } from "../../core/state/sync.ts";
 import type { PeerSlot } from "../../core/wireguard/device.ts";
-import { Device } from "../../core/wireguard/device.ts";
-import { TimestampSource } from "../../core/wireguard/tai64n.ts";
+import type { Coordinator } from "./coordinator.ts";
 import { HostPaths } from "./host_paths.ts";
 import type { Disk, HostOptions, Running } from "./host_types.ts";
 import { HostFilter } from "./host_filter.ts";
-import { joinMesh, leaveMesh } from "./membership.ts";
+import { HostControl } from "./host_control.ts";
+import type { HostMesh } from "./host_mesh.ts";
+import { eventOf, MTU, openHostNode, PORT } from "./host_node.ts";
+import { LogDisk } from "./log_disk.ts";
+import { type Applicant, joinMesh, leaveMesh, readLog } from "./membership.ts";
 
 export type { HostOptions } from "./host_types.ts";
 
-const MTU = 1420;
-const PORT = 51820;
+/** How often it is looked who has expired. */
+const REVIEW_MS = 600_000;
+
+/** Memory that is not as it was made: pages that nothing was written to take no place. */
+const usedMemory = new WeakSet<SharedState>();
 
 /** One machine. */
 export class Host {
@@ -48,18 +54,24 @@ export class Host {
   onPacket: (packet: Uint8Array) => void = () => {};
   /** Added to this machine's wall clock. */
   clockOffset = 0;
+  /** Whom it asks; another one may say to be the same. */
+  coordinator: Coordinator;
+  /** What it reported of the mesh's log. */
+  readonly alerts: SyncAlert[] = [];
   readonly #options: HostOptions;
-  readonly #disk: Disk = { membership: null, netmap: null, pins: [], watermark: 0 };
+  readonly #wallTime = () => this.#options.world.wallTime + this.clockOffset;
+  readonly #disk: Disk = { membership: null, log: null, netmap: null, pins: [], watermark: 0 };
   #ips: readonly Ip[];
   #running: Running | null = null;
   #isAsleep = false;
+  #isUnplugged = false;
   #isCollecting = false;
   #timerFor = NEVER;
-  readonly #connections = new Map<number, number>();
 
   constructor(options: HostOptions) {
     this.#options = options;
     this.name = options.name;
+    this.coordinator = options.coordinator;
     this.#ips = options.ips;
   }
 
@@ -83,6 +95,16 @@ export class Host {
     return this.#running!.node;
   }
 
+  /** The mesh's log and policy here. */
+  get mesh(): HostMesh {
+    return this.#running!.mesh;
+  }
+
+  /** Who asks the coordinator for something. */
+  get applicant(): Applicant {
+    return { coordinator: this.coordinator, identity: this.#options.identity, name: this.name };
+  }
+
   get reply(): RegisterReply {
     return this.#disk.membership!.reply;
   }
@@ -94,60 +116,37 @@ export class Host {
   /** Registers with the coordinator. @throws {MeshError} what it refuses with. */
   join(token: JoinToken | null): void {
     const { membership } = this.#disk;
-    this.#disk.membership = joinMesh(this.#options, { token, membership }, this.#wallTime());
+    const joined = joinMesh(this.applicant, { token, membership }, this.#wallTime());
+    const { meshId } = joined.reply;
+    this.#disk.log ??= LogDisk.of(readLog(this.applicant, meshId, null));
+    this.#disk.membership = joined;
   }
 
   /** Gives name and address back and stops. */
   leave(): void {
-    leaveMesh(this.#options, this.#disk.membership!);
+    leaveMesh(this.applicant, this.#disk.membership!);
     this.kill();
-    this.#disk.membership = null;
-    this.#disk.netmap = null;
-    this.#disk.pins = [];
+    Object.assign(this.#disk, { membership: null, log: null, netmap: null, pins: [] });
   }
 
   /** Starts the process over what is on disk. */
   start(): void {
-    const { world, network, identity, verifier, memory } = this.#options;
-    const { reply, record } = this.#disk.membership!;
-    const { meshId, cidr4, prefix6 } = reply;
-    memory.bytes.fill(0);
+    const { world, network, identity, memory } = this.#options;
+    const { reply } = this.#disk.membership!;
+    const { cidr4, prefix6 } = reply;
+    if (usedMemory.has(memory)) memory.bytes.fill(0);
+    usedMemory.add(memory);
     const table = new PeerTable(memory);
     table.setOwnAddresses(reply.addresses);
     table.openFlows(1);
-    const timestamps = new TimestampSource(this.#disk.watermark);
-    const device = new Device({
-      privateKey: identity.wireguard.privateKey,
-      random: world.random,
-      timestamp: () => {
-        const stamp = timestamps.next(this.#wallTime());
-        this.#disk.watermark = timestamps.watermark;
-        return stamp;
-      },
-      features: FEATURE.paths,
-    });
-    const paths = new PathAgent({ mtu: MTU, seed: world.random.uint32() });
-    const control = new ControlClient({
-      identity,
-      urls: ["wss://c:8443/api/v1/control"],
-      facts: { meshId, cidr4, prefix6 },
-      record,
-      endpoints: [this.endpoint],
-      udpPort: PORT,
-      bootId: world.random.bytes(8).toHex(),
-      version: "0",
-      random: world.random,
-      pins: this.#disk.pins,
-      verifier,
-      ...(this.#disk.netmap ? { netmap: this.#disk.netmap } : {}),
-    });
+    const here = { endpoint: this.endpoint, wallTime: this.#wallTime };
+    const { node, mesh } = openHostNode(this.#options, this.#disk, here);
     const send = (peer: number, bytes: Uint8Array, at: number, length: number) => {
       for (const to of [table.endpoint(peer), table.standby(peer)]) {
         if (to) this.paths.forward(to, bytes.subarray(at, at + length));
       }
     };
     const { peerId: id } = identity;
-    const node = new NodeMachine({ id, device, control, paths, staticPeers: [] });
     const { relays = [], stunServers = [], viaNodes = null } = this.#options;
     this.#running = {
       node,
@@ -168,20 +167,23 @@ export class Host {
       tx: new TxPath(memory, nobleAead, { send, flush: () => {} }, MTU),
       rx: new RxPath(memory, nobleAead),
       filter: new HostFilter(table, node, reply.addresses),
+      mesh,
+      channel: this.#openChannel(),
     };
+    const { filter } = this.#running;
+    mesh.enforce(node.control.view, (rules) => filter.setPolicy(rules));
     this.zone.setRanges([cidr4, prefix6].map((text) => parsePrefix(text)!));
     world.note(`${this.name} starts`);
+    this.#reviewLater(this.#running);
     this.#turn(this.#running.node.handle({ type: "tick" }, world.now));
     this.paths.start();
   }
 
   /** `kill -9`. */
   kill(): void {
-    const { coordinator, world } = this.#options;
-    world.note(`${this.name} killed`);
+    this.#options.world.note(`${this.name} killed`);
     this.#running?.paths.close();
-    for (const connection of this.#connections.values()) coordinator.disconnect(connection);
-    this.#connections.clear();
+    this.#running?.channel.close();
     this.#running = null;
     this.#isAsleep = false;
   }
@@ -212,6 +214,17 @@ export class Host {
     this.#control({ type: "reconnect" });
   }
 
+  /** The machine goes on, but without a network, until {@link plug}. */
+  unplug(): void {
+    this.#isUnplugged = true;
+    this.paths.detach();
+  }
+
+  plug(): void {
+    this.#isUnplugged = false;
+    this.roam(...this.#ips);
+  }
+
   /** The user chooses kinds of path for a peer. */
   prefer(peer: PeerSlot, preference: PathPreference): void {
     const event = { type: "prefer", peer, preference } as const;
@@ -229,8 +242,24 @@ export class Host {
     this.#notified();
   }
 
-  #wallTime(): number {
-    return this.#options.world.wallTime + this.clockOffset;
+  #openChannel(): HostControl {
+    return new HostControl({
+      coordinator: () => this.coordinator,
+      remote: () => this.#remote(),
+      wallTime: this.#wallTime,
+      isCut: () => this.#isUnplugged,
+      emit: (event) => this.#control(event),
+    });
+  }
+
+  /** Who was away for too long is a member no longer; nobody tells of that. */
+  #reviewLater(running: Running): void {
+    this.#options.world.after(REVIEW_MS, () => {
+      if (this.#running !== running) return;
+      running.node.control.view.heard(heardPeers(running.node), this.#wallTime());
+      this.#control({ type: "review" });
+      this.#reviewLater(running);
+    });
   }
 
   #receive(from: Endpoint, bytes: Uint8Array): void {
@@ -240,21 +269,11 @@ export class Host {
     rx.begin(Math.floor(this.#options.world.now / 1_000));
     const verdict = rx.datagram(bytes, 0, bytes.length, { bytes: mapped(ip), at: 0, port });
     rx.end();
-    const { now } = this.#options.world;
     if (verdict === VERDICT.deliver) {
       this.onPacket(bytes.slice(rx.packetAt, rx.packetAt + rx.packetBytes));
-    } else if (verdict === VERDICT.control) {
-      const event = { type: "datagram", from: path, bytes, underLoad: false } as const;
-      this.#turn(node.handle({ type: "device", event }, now));
-    } else if (verdict === VERDICT.path) {
-      const payload = bytes.subarray(rx.packetAt, rx.packetAt + rx.packetBytes);
-      const message = decodePathMessage(payload);
-      const event = { type: "message", peer: rx.peer, from: path, message: message! } as const;
-      if (message) this.#turn(node.handle({ type: "path", event }, now));
-    } else if (verdict === VERDICT.unknown) {
-      const event = { type: "unknown-index", from: path } as const;
-      this.#turn(node.handle({ type: "device", event }, now));
     }
+    const event = eventOf(rx, verdict, path, bytes);
+    if (event) this.#turn(node.handle(event, this.#options.world.now));
     this.#notified();
   }
 
@@ -298,8 +317,7 @@ export class Host {
   }
 
   #perform(effect: NodeEffect): boolean {
-    const { table, bridge, node, paths, filter } = this.#running!;
-    const { coordinator } = this.#options;
+    const { table, bridge, node, paths, filter, mesh, channel } = this.#running!;
     switch (effect.type) {
       case "install-keypair":
       case "promote-keypair":
@@ -333,45 +351,27 @@ export class Host {
         return false;
       case "names":
         this.zone.setNodes(effect.nodes, effect.coordinators);
+        mesh.policy.refresh();
+        return false;
+      case "log-grown":
+        mesh.keep(effect.entries);
+        mesh.policy.refresh();
+        return false;
+      case "log-alert":
+        this.alerts.push(effect.alert);
         return false;
       case "save":
         this.#disk.netmap = node.control.view.snapshot;
         this.#disk.pins = node.control.view.pins;
         return false;
       case "connect":
-        return this.#connect(effect.connection);
-      case "send": {
-        const connection = this.#connections.get(effect.connection);
-        if (connection !== undefined) coordinator.receive(connection, effect.message);
+      case "send":
+      case "close":
+        channel.perform(effect);
         return false;
-      }
-      case "close": {
-        const connection = this.#connections.get(effect.connection);
-        this.#connections.delete(effect.connection);
-        if (connection !== undefined) coordinator.disconnect(connection);
-        return false;
-      }
       default:
         return false;
     }
-  }
-
-  #connect(connection: number): boolean {
-    const running = this.#running;
-    const emit = (event: ControlEvent) => {
-      if (this.#running === running) this.#control(event);
-    };
-    const remote = this.#options.coordinator.connect({
-      remote: this.#remote(),
-      open: () => emit({ type: "open", connection }),
-      message: (text) => emit({ type: "message", connection, text, wallTime: this.#wallTime() }),
-      closed: (reason) => {
-        this.#connections.delete(connection);
-        emit({ type: "closed", connection, reason });
-      },
-    });
-    this.#connections.set(connection, remote);
-    return false;
   }
 
   /** Where the coordinator sees it connect from. */

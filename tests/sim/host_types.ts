@@ -14,6 +14,9 @@ import type { Identity } from "../../core/identity/keys.ts";
 import type { Endpoint, Ip } from "../../core/ip.ts";
 import type { NodeMachine } from "../../core/node.ts";
 import type { Coordinator } from "./coordinator.ts";
+import type { HostControl } from "./host_control.ts";
+import type { HostMesh } from "./host_mesh.ts";
+import type { LogDisk } from "./log_disk.ts";
 import type { HostFilter } from "./host_filter.ts";
 import type { HostPaths } from "./host_paths.ts";
 import type { Network } from "./network.ts";
@@ -24,6 +27,8 @@ import type { World } from "./world.ts";
 /** What survives `kill -9`. */
 export interface Disk {
   membership: Membership | null;
+  /** The mesh's log. */
+  log: LogDisk | null;
   netmap: Netmap | null;
   pins: readonly Pin[];
   watermark: number;
@@ -54,5 +59,7 @@ export interface Running {
   readonly tx: TxPath;
   readonly rx: RxPath;
   readonly filter: HostFilter;
+  readonly mesh: HostMesh;
+  readonly channel: HostControl;
   readonly paths: HostPaths;
 }

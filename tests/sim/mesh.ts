@@ -6,11 +6,13 @@ import assert from "node:assert/strict";
 import { RecordVerifier } from "../../core/control/roster.ts";
 import { SharedState } from "../../core/dataplane/layout.ts";
 import { type Identity, identityFromSeed } from "../../core/identity/keys.ts";
-import { decodeToken, type JoinToken } from "../../core/identity/token.ts";
+import type { JoinToken } from "../../core/identity/token.ts";
 import { parseIp } from "../../core/ip.ts";
 import { SeededRandom } from "../../core/random.ts";
+import { createToken, TOKEN_SECRET } from "./admin.ts";
 import { Coordinator } from "./coordinator.ts";
 import { Host, type HostOptions } from "./host.ts";
+import type { SiteKind } from "./internet.ts";
 import { Network } from "./network.ts";
 import { World } from "./world.ts";
 
@@ -37,7 +39,6 @@ export class SimMesh implements Disposable {
   readonly network: Network;
   readonly coordinator: Coordinator;
   readonly hosts: Host[] = [];
-  readonly token: JoinToken;
   readonly #memories: SharedState[] = [];
   /** Packets on their way, by number; those delivered are marked. */
   readonly #packets = new Map<number, { to: Host; delivered: boolean }>();
@@ -50,12 +51,13 @@ export class SimMesh implements Disposable {
     this.network = new Network(this.world);
     this.network.onSend = (from, to, bytes) => this.#inspect(from, to, bytes);
     this.coordinator = new Coordinator(this.world, verifier);
-    const { reply } = this.coordinator.service!.createToken(
-      { reusable: true },
-      null,
-      this.coordinator.moment,
-    );
-    this.token = decodeToken(reply.token);
+  }
+
+  /** What makes a machine a member: the first one of the mesh, then those of its user. */
+  get token(): JoinToken {
+    const { mesh } = this.coordinator;
+    const secret = mesh.isNew ? mesh.firstSecret("node") : TOKEN_SECRET;
+    return { caPin: new Uint8Array(32), meshId: mesh.log.meshId, secret };
   }
 
   /** Adds a host with the given number, registered and started. */
@@ -85,7 +87,24 @@ export class SimMesh implements Disposable {
     host.join(this.token);
     host.start();
     this.hosts.push(host);
+    if (this.hosts.length === 1) createToken(host, TOKEN_SECRET);
     return host;
+  }
+
+  /** Adds a host at a site of some kind, with a relay and STUN servers. */
+  addBehind(kind: SiteKind, surroundings: Pick<HostOptions, "relays" | "stunServers">): Host {
+    const { ip4, ip6 } = kind.build(this.network, this.hosts.length + 1);
+    return this.addAt(this.hosts.length, {
+      ips: ip6 === null ? [ip4] : [ip4, ip6],
+      ...surroundings,
+    });
+  }
+
+  /** Whether a packet of each pair that is sent now arrives within `limit` milliseconds. */
+  passes(pairs: readonly (readonly [from: Host, to: Host])[], limit = 1_000): boolean[] {
+    const numbers = pairs.map(([from, to]) => this.send(from, to));
+    this.world.run(limit);
+    return numbers.map((number) => this.hasArrived(number));
   }
 
   /** Sends one packet; returns its number. */

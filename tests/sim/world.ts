@@ -23,6 +23,7 @@ export class World {
   readonly trace: string[] = [];
   now: Millis = 0;
   #order = 0;
+  #skipped = 0;
   readonly #heap: Entry[] = [];
 
   constructor(seed: number) {
@@ -32,7 +33,13 @@ export class World {
 
   /** Wall time; the clock of an honest machine. */
   get wallTime(): number {
-    return 1_800_000_000_000 + Math.floor(this.now);
+    return 1_800_000_000_000 + this.#skipped + Math.floor(this.now);
+  }
+
+  /** Days pass of which nothing is simulated but that wall clocks go on. */
+  skip(duration: Millis): void {
+    this.#skipped += duration;
+    this.note(`${duration} ms pass`);
   }
 
   /** A number in [low, high). */

@@ -110,6 +110,11 @@ class LinuxDns implements SystemDns {
     this.#isApplied = true;
   }
 
+  async takeAll(takesAll: boolean): Promise<void> {
+    // By resolv.conf every name comes to the resolver anyway.
+    await this.#resolved?.takeAll(takesAll, this.#isApplied && this.#usesResolved);
+  }
+
   async restore(): Promise<void> {
     await this.file?.restore();
     if (this.#isApplied) await this.#resolved?.restore();

@@ -7,7 +7,7 @@
  * rules. The record says what there is to undo.
  * @module
  */
-import { type ClientPlan, RULE_PRIORITIES } from "../../exit/client_plan.ts";
+import { type ClientPlan, KILL_SWITCH, RULE_PRIORITIES } from "../../exit/client_plan.ts";
 import { renderRemoval, renderTable } from "../../exit/nft.ts";
 import {
   type Family,
@@ -19,6 +19,7 @@ import {
   staleRoutes,
 } from "../../exit/routing.ts";
 import { errorMessage, MeshError } from "../../errors.ts";
+import { outputOf } from "./dns_program.ts";
 import { ipBatch, ipList, nft, writeSysctl } from "./exit_programs.ts";
 import { ExitJournal, type ExitRecord, restoreSysctls, valuesOf } from "./exit_record.ts";
 
@@ -33,8 +34,14 @@ type Routing = ExitRecord["routing"][number];
 
 const NAME = "exit_client";
 const FAMILIES: readonly Family[] = [4, 6];
-/** Lets the reverse path filter see marks (ip-sysctl of the kernel's documentation). */
-const SRC_VALID_MARK = { path: "net/ipv4/conf/all/src_valid_mark", value: "1" };
+/**
+ * Lets the reverse path filter see marks, and what is accepted inherit them (ip-sysctl of the
+ * kernel's documentation; the second is for IPv6 as well).
+ */
+const SETTINGS = [
+  { path: "net/ipv4/conf/all/src_valid_mark", value: "1" },
+  { path: "net/ipv4/tcp_fwmark_accept", value: "1" },
+];
 
 /** The exit as this machine's kernel has it; one for each context. */
 export class ExitClient implements Disposable {
@@ -60,20 +67,23 @@ export class ExitClient implements Disposable {
 
   /**
    * Puts a plan in force, in place of any former one, without a moment in between.
-   * @throws {MeshError} `system`; then what has been closed stays closed.
+   * @throws {MeshError} `config-invalid` when another context uses an exit; `system`, and then what
+   * has been closed stays closed.
    */
   async apply(plan: ClientPlan): Promise<ExitClientResult> {
     const { table, priority } = plan.settings;
     const own = { filters: [plan.filter.name], routing: [{ table, priority }] };
+    await refuseSecond(plan.filter.name);
     for (const family of FAMILIES) await presentRoutes(family, table, []);
-    const sysctls = await valuesOf([SRC_VALID_MARK.path]);
+    const sysctls = await valuesOf(SETTINGS.map(({ path }) => path));
     await this.#journal.add({ ...own, sysctls });
     await nft(renderTable(plan.filter));
     // Before the new routes, which may stand in the same table.
     await this.#removeOthers(own);
     for (const family of FAMILIES) await closeRoutes(plan, family);
-    if (sysctls.some(({ value }) => value !== SRC_VALID_MARK.value)) {
-      await writeSysctl(SRC_VALID_MARK);
+    for (const { path, value } of SETTINGS) {
+      const present = sysctls.find((each) => each.path === path)?.value;
+      if (present !== undefined && present !== value) await writeSysctl({ path, value });
     }
     return { problem: await openTunnel(plan) };
   }
@@ -111,6 +121,18 @@ export class ExitClient implements Disposable {
     if (names.length > 0) await nft(names.map(renderRemoval).join(""));
     await this.#journal.reduce(own);
   }
+}
+
+/** @throws {MeshError} `config-invalid` when another context has closed its kill switch. */
+async function refuseSecond(own: string): Promise<void> {
+  const listing = await outputOf("nft", ["list", "tables"]) ?? "";
+  const names = [...listing.matchAll(/^table inet (\S+)$/gm)].map(([, name]) => name!);
+  const other = names.find((name) => name.startsWith(KILL_SWITCH) && name !== own);
+  if (other === undefined) return;
+  const context = other.slice(KILL_SWITCH.length);
+  throw new MeshError("config-invalid", `Cannot use an exit: context ${context} uses one already`, {
+    hint: `End that with: tunnelmesh --context ${context} exit-node off`,
+  });
 }
 
 /** Everything but the way into the tunnel, in an order that never leaves a way past it. */

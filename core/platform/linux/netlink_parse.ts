@@ -3,6 +3,7 @@
  * only the parts are kept that say whether this machine is reached another way than before.
  * @module
  */
+import { ROUTE_PROTOCOL } from "../../exit/routing.ts";
 import { formatIp, type Ip } from "../../ip.ts";
 import type {
   AddressEvent,
@@ -146,6 +147,8 @@ function parseRoute(action: NetworkAction, body: Body): RouteEvent | "other" | n
   // Multicast, and the machine's own and broadcast addresses; above are routes that refuse.
   const type = view.getUint8(7);
   if (type > RTN_UNICAST && type <= RTN_MULTICAST) return "other";
+  // What this program made itself, for exits and networks behind nodes.
+  if (view.getUint8(5) === ROUTE_PROTOCOL) return "other";
   const destination = readIp(attributes, RTA_DST, family);
   if (destination === LINK_LOCAL) return "other";
   if (destination === null && bits > 0) return null;

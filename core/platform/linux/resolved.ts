@@ -3,7 +3,7 @@
  *
  * By settings of our own link: its DNS servers are our addresses, its routing domains (`~mesh`:
  * route, do not search) are the mesh's suffixes and reverse zones. Each call replaces the former
- * list, so all domains are in one call. The settings vanish with the link; a reconnect to a
+ * list, so all domains are in one call. While an exit is in use, `~.` sends all other names here too. The settings vanish with the link; a reconnect to a
  * restarted service is found by its writing /run/systemd/resolve.
  * @module
  */
@@ -60,6 +60,7 @@ export class ResolvedDns {
   readonly #settings: ResolvedSettings;
   #upstreams: readonly Ip[] = [];
   #watch: Watch | null = null;
+  #takesAll = false;
 
   constructor(options: SystemDnsOptions, settings: ResolvedSettings) {
     this.#options = options;
@@ -92,6 +93,13 @@ export class ResolvedDns {
     });
   }
 
+  /** @param isNow Whether the link is set up already. */
+  async takeAll(takesAll: boolean, isNow: boolean): Promise<void> {
+    if (takesAll === this.#takesAll) return;
+    this.#takesAll = takesAll;
+    if (isNow) await this.#set();
+  }
+
   /** Takes the settings back. Never throws: the link may be gone, and they with it. */
   async restore(): Promise<void> {
     const watch = this.#watch;
@@ -104,12 +112,12 @@ export class ResolvedDns {
   async #set(): Promise<void> {
     const { addresses, port = 53, reverseZones = [] } = this.#options;
     const servers = addresses.map((ip) => port === 53 ? ip : withPort(ip, port));
-    const domains = [...SUFFIXES, ...reverseZones].map((domain) => `~${domain}`);
+    const zones = [...SUFFIXES, ...reverseZones, ...this.#takesAll ? ["."] : []];
     await this.#must("dns", ...servers);
-    await this.#must("domain", ...domains);
+    await this.#must("domain", ...zones.map((zone) => `~${zone}`));
     // No query for any other name, no validation of a zone that the root does not know, plain DNS.
     // Older versions lack some of these; names work without them.
-    await this.#try("default-route", "no");
+    await this.#try("default-route", this.#takesAll ? "yes" : "no");
     await this.#try("dnssec", "no");
     await this.#try("dnsovertls", "no");
     await this.#try("llmnr", "no");

@@ -13,6 +13,7 @@ export const CLIENT = {
   table: 8564,
   priority: 4200,
   udpPorts: [51820],
+  tcpPorts: [] as number[],
   endpoints: [
     { ip: COORDINATOR4, protocol: "tcp", port: 9999 },
     { ip: COORDINATOR6, protocol: "tcp", port: 9999 },

@@ -72,17 +72,33 @@ export class ExitWorld implements AsyncDisposable {
     return this.script(this.client, "plain_tunnel", [...args, `${EXIT4}:${TUNNEL_PORT}`]);
   }
 
-  /** Adds a LAN behind the exit with one machine, which tells who asks on port 9999. */
-  async addSite(): Promise<Namespace> {
+  /**
+   * Adds a LAN behind the exit, or another machine, with one machine in it, which tells who asks on
+   * port 9999.
+   * @param gateway The router's address there.
+   */
+  async addSite(router: Namespace = this.exit, gateway = "192.168.1.1"): Promise<Namespace> {
     const site = this.#stack.use(await Namespace.create("site"));
-    await link(this.exit, "site", site, "eth0");
-    await this.exit.ip("address", "add", "192.168.1.1/24", "dev", "site");
+    await link(router, "site", site, "eth0");
+    await router.ip("address", "add", `${gateway}/24`, "dev", "site");
     await site.ipBatch([
       "address add 192.168.1.9/24 dev eth0",
-      "route add default via 192.168.1.1",
+      `route add default via ${gateway}`,
     ]);
     await this.#serve(site, ["192.168.1.9"]);
     return site;
+  }
+
+  /** Adds a machine with a public IPv4 address in 198.51.101.0/24. */
+  async addPublic(label: string, ip4: string): Promise<Namespace> {
+    const machine = this.#stack.use(await Namespace.create(label));
+    await link(this.router, label, machine, "eth0");
+    await this.router.ip("address", "add", "198.51.101.1/24", "dev", label);
+    await machine.ipBatch([
+      `address add ${ip4}/24 dev eth0`,
+      "route add default via 198.51.101.1",
+    ]);
+    return machine;
   }
 
   /** Adds a container to the client, which forwards for it; its packets keep their source. */

@@ -157,21 +157,39 @@ export class Node implements AsyncDisposable {
     return JSON.parse(output.stdout);
   }
 
+  /** Asks the daemon to do something. */
+  async post(path: string, body: unknown): Promise<void> {
+    const response = await fetch(`http://localhost${path}`, {
+      client: this.#localClient(),
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`Cannot ask ${this.name} for ${path}: ${text}`);
+  }
+
   /** What the daemon reports about itself; null when it does not answer. */
   async status(): Promise<StatusReport | null> {
-    // One client for all polls: making many of them stalls for seconds now and then.
-    this.#client ??= Deno.createHttpClient({
-      proxy: { transport: "unix", path: this.machine.hostPath(this.#socket) },
-      poolMaxIdlePerHost: 0,
-    });
     try {
-      const response = await fetch("http://localhost/v1/status", { client: this.#client });
-      if (response.ok) return await response.json();
-      await response.body?.cancel();
-      return null;
+      return await this.api<StatusReport>("/v1/status");
     } catch {
       return null;
     }
+  }
+
+  /** Asks the daemon's local API. */
+  async api<T>(path: string): Promise<T> {
+    const response = await fetch(`http://localhost${path}`, { client: this.#localClient() });
+    if (response.ok) return await response.json();
+    throw new Error(`${this.name} answered ${response.status}: ${await response.text()}`);
+  }
+
+  /** One client for all polls: making many of them stalls for seconds now and then. */
+  #localClient(): Deno.HttpClient {
+    return this.#client ??= Deno.createHttpClient({
+      proxy: { transport: "unix", path: this.machine.hostPath(this.#socket) },
+      poolMaxIdlePerHost: 0,
+    });
   }
 
   /** Where the daemon's local API listens on its machine, as root's. */
