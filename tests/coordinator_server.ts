@@ -33,7 +33,6 @@ import { NEVER } from "../core/machine.ts";
 import { NodeLog, type NodeLogEffect } from "../core/node_log.ts";
 import type { SignedEntry } from "../core/state/entry.ts";
 import type { MeshLog } from "../core/state/log.ts";
-import type { LogSync, SyncEvent } from "../core/state/sync.ts";
 import {
   ADMIN,
   ADMIN_NAME,
