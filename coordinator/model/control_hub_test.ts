@@ -30,7 +30,7 @@ const BAD_HELLOS: [
   ["from an unknown identity", (rig, nonce) => {
     const stranger = identityOf(99);
     return rig.hello(0, nonce, { identity: toBase64Url(stranger.publicKey) }, stranger);
-  }, "peer-unknown"],
+  }, "token-invalid"],
   [
     "signed by another",
     (rig, nonce) => rig.hello(0, nonce, {}, identityOf(1)),
