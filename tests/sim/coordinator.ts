@@ -7,6 +7,7 @@ import type { NodeMessage, ServerMessage } from "../../core/control/messages.ts"
 import type { RecordVerifier } from "../../core/control/roster.ts";
 import type { ModelEvent } from "../../coordinator/model/apply.ts";
 import { ControlHub, type HubEffect } from "../../coordinator/model/control_hub.ts";
+import { dismissRevoked } from "../../coordinator/model/log_desk.ts";
 import { Mesh } from "../../coordinator/model/mesh.ts";
 import { Registry } from "../../coordinator/model/registry.ts";
 import { type Moment, Service } from "../../coordinator/model/service.ts";
@@ -138,6 +139,7 @@ export class Coordinator {
       identity: COORDINATOR,
       keep: (entries) => this.#keep(entries),
     });
+    dismissRevoked(mesh, registry, this.#world.wallTime);
     const service = new Service({ registry, random, mesh, version: "0" });
     const hub = new ControlHub({ registry, mesh, random, verifier: this.#verifier });
     this.#running = { hub, service, mesh };
