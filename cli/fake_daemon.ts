@@ -50,6 +50,7 @@ export const STATUS: StatusReport = {
   coordinator: {
     url: "https://a.example.com:8443",
     state: "connected",
+    isFollower: false,
     sinceMs: 8_000_000,
     rtt: { value: 11.2, ageMs: 4_000 },
     lastError: null,

@@ -47,7 +47,10 @@ export function* netcheckLines(report: NetcheckReport, out: Output): Generator<s
     const state = isUp ? `up${rttMs === null ? "" : `, ${formatRtt(rttMs)}`}` : lastError ?? "down";
     yield* fact("Relay", `${name}: ${state}`, out);
   }
-  const { relays, sshPort } = report.links;
+  const { relays, sshPort, coordinatorUrls = [] } = report.links;
+  if (coordinatorUrls.length > 0) {
+    yield* fact("Coordinator", `here, at ${coordinatorUrls.join(", ")}`, out);
+  }
   yield* fact("SSH link", sshPort === 0 ? "off" : `TCP port ${sshPort}`, out);
   yield* fact("Relaying", relays ? "passes datagrams of others on" : "no", out);
 }

@@ -66,11 +66,12 @@ function daemonText({ version, pid, uptimeMs, context }: StatusReport): string {
 }
 
 function coordinatorText(report: CoordinatorReport, out: Output): string {
-  const { url, state, sinceMs, rtt, lastError } = report;
+  const { url, state, isFollower, sinceMs, rtt, lastError } = report;
   const paint = state === "connected" ? out.green : state === "connecting" ? out.yellow : out.red;
   const parts = [`${url} ${paint.call(out, state)} for ${formatAge(sinceMs)}`];
   if (rtt) parts.push(`rtt ${formatMeasured(rtt, formatRtt)}`);
   if (state !== "connected" && lastError) parts.push(lastError);
+  if (isFollower) parts.push("not the first one: joins and changes wait for that");
   return parts.join(", ");
 }
 

@@ -22,7 +22,7 @@ import * as x509 from "@peculiar/x509";
 import { fromBase64, toHex } from "../core/bytes.ts";
 import { errorMessage, MeshError } from "../core/errors.ts";
 import { SUFFIXES } from "../core/ids.ts";
-import { canonicalIp, parsePrefix } from "../core/ip.ts";
+import { canonicalIp, parseIp, parsePrefix, type Prefix, prefixContains } from "../core/ip.ts";
 import type { State } from "./model/state.ts";
 import { encodePermitted, NAME_CONSTRAINTS_OID } from "./name_constraints.ts";
 
@@ -59,9 +59,16 @@ export class MeshCa {
   readonly #dataDir: string;
   readonly #root: Authority;
   readonly #nodes: Authority;
+  /** What nodes' certificates speak for. */
+  readonly #prefixes: readonly Prefix[];
 
-  private constructor(dataDir: string, root: Authority, nodes: Authority) {
+  private constructor(
+    dataDir: string,
+    { root, nodes }: { readonly root: Authority; readonly nodes: Authority },
+    prefixes: readonly Prefix[],
+  ) {
     this.#dataDir = dataDir;
+    this.#prefixes = prefixes;
     this.#root = root;
     this.#nodes = nodes;
   }
@@ -85,7 +92,8 @@ export class MeshCa {
     }
     const root = kept ?? await createRoot(dataDir, name, now);
     const nodes = await load(dataDir, "nodes-ca") ?? await createNodesCa(dataDir, root, mesh, now);
-    return new MeshCa(dataDir, root, nodes);
+    const prefixes = [mesh.cidr4, mesh.prefix6].flatMap((text) => parsePrefix(text) ?? []);
+    return new MeshCa(dataDir, { root, nodes }, prefixes);
   }
 
   /** PEM of the root. */
@@ -114,15 +122,27 @@ export class MeshCa {
    * A certificate for the server of a further coordinator, reached by `hosts`.
    *
    * @param publicKey base64 of a P-256 SubjectPublicKeyInfo.
-   * @throws {MeshError} `key-invalid`
+   * @throws {MeshError} `key-invalid`; `forbidden` for names and addresses of nodes.
    */
   async certifyCoordinator(
     hosts: readonly string[],
     publicKey: string,
     now: number,
   ): Promise<string> {
+    const nodes = hosts.find((host) => this.#isNodes(host));
+    if (nodes !== undefined) {
+      const text = `Cannot certify a coordinator as "${nodes}": that is a node's`;
+      throw new MeshError("forbidden", text, { hint: "Name the machine outside of the mesh" });
+    }
     const key = await importPublicKey(publicKey);
     return (await this.#certifyServer(serverNames(hosts), key, now)).toString("pem") + "\n";
+  }
+
+  #isNodes(host: string): boolean {
+    const name = host.toLowerCase().replace(/\.$/, "");
+    const ip = parseIp(canonicalIp(host) ?? "");
+    return SUFFIXES.some((suffix) => name === suffix || name.endsWith(`.${suffix}`)) ||
+      ip !== null && this.#prefixes.some((prefix) => prefixContains(prefix, ip));
   }
 
   async #certifyServer(

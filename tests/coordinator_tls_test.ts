@@ -117,6 +117,27 @@ tlsTest("a coordinator is trusted by its mesh's CA alone, under any name", async
   });
 });
 
+tlsTest(
+  "a further coordinator is trusted by its mesh's CA, but is no CA and no node",
+  async (dir) => {
+    const ca = await openCa(dir);
+    const { spki, pem } = await keyPair();
+    const hosts = ["second.example", "192.0.2.2"];
+    const certificate = await ca.certifyCoordinator(hosts, spki, Date.now());
+    await serving(certificate, pem, async (url) => {
+      assert.equal((await get(url, ca.certificate)).status, 200);
+    });
+    const { ca: isCa, subjectAltName } = new X509Certificate(certificate);
+    assert.equal(isCa, false);
+    for (const host of hosts) assert.ok(subjectAltName?.includes(host));
+    for (const node of ["nas.tunnelmesh", "NAS.Mesh.", "tm", "172.30.0.7", SUBJECT.addresses[1]!]) {
+      const made = ca.certifyCoordinator(["second.example", node], spki, Date.now());
+      await refused(made, "forbidden");
+    }
+    await refused(ca.certifyCoordinator(hosts, "AAAA", Date.now()), "key-invalid");
+  },
+);
+
 tlsTest("a node's certificate does not pass for a coordinator's", async (dir) => {
   const ca = await openCa(dir);
   const { pair, spki, pem } = await keyPair();

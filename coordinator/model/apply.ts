@@ -174,7 +174,8 @@ function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">)
   }
   const { id, identity, name, aliases, seq } = parsed.data;
   const held = state.nodes.get(id);
-  if (held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
+  const isOld = (state.departed.get(id)?.seq ?? -1) >= seq;
+  if (isOld || held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
   const node: Node = {
     id,
     identity,

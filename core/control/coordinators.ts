@@ -37,18 +37,28 @@ export interface CoordinatorUrls {
 /** See the module's doc. */
 export function coordinatorUrls(facts: CoordinatorFacts): CoordinatorUrls {
   const { configured, local, own, state } = facts;
-  const known = [...configured, ...local === null ? [] : [local]];
-  const knownOrigins = known.map((url) => URL.parse(url)?.origin ?? url);
-  const others = [...facts.peers]
+  const announced = [...facts.peers]
     .filter(({ id }) => id !== own && isCoordinator(state, id))
     .sort((a, b) => a.id < b.id ? -1 : 1)
-    .map(({ links }) => links.coordinatorUrls ?? [])
-    // Where one of them is configured, the user has chosen the way.
-    .filter((urls) => urls.length > 0 && !urls.some((url) => knownOrigins.includes(url)));
+    .flatMap(({ links }) => links.coordinatorUrls?.length ? [links.coordinatorUrls] : []);
+  // Only coordinators that follow another one are announced: the one that leads is tried first.
+  const isFollowers = (url: string) => announced.some((urls) => urls.includes(originOf(url)));
+  const known = [
+    ...configured.filter((url) => !isFollowers(url)),
+    ...configured.filter(isFollowers),
+    ...local === null ? [] : [local],
+  ];
+  const origins = known.map(originOf);
+  // Where one of its ways is configured, the user has chosen that.
+  const others = announced.filter((urls) => !urls.some((url) => origins.includes(url)));
   return {
     all: [...new Set([...known, ...others.flat()])].slice(0, MAX_URLS),
     relays: [...new Set([...known, ...others.map(([first]) => first!)])].slice(0, MAX_RELAYS),
   };
+}
+
+function originOf(url: string): string {
+  return URL.parse(url)?.origin ?? url;
 }
 
 /** Where the control channel of each is. */

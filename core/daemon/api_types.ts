@@ -60,6 +60,8 @@ export interface PeerReport {
 export interface CoordinatorReport {
   readonly url: string;
   readonly state: "connected" | "connecting" | "disconnected" | "refused";
+  /** Whether it follows another one, so that nothing can be added to the mesh's log there. */
+  readonly isFollower: boolean;
   /** How long it has been in that state. */
   readonly sinceMs: number;
   readonly rtt: Measured<number> | null;

@@ -68,7 +68,10 @@ export function bugReport(
 function anonymiserFor(status: StatusReport, netcheck: NetcheckReport): Anonymiser {
   const names = [status.name, ...status.peers.flatMap(({ name, aliases }) => [name, ...aliases])];
   const url = URL.parse(status.coordinator.url);
-  const relays = netcheck.relays.map(({ name }) => name.replace(/:\d+$/, ""));
+  const relays = [
+    ...netcheck.relays.map(({ name }) => name.replace(/:\d+$/, "")),
+    ...(netcheck.links.coordinatorUrls ?? []).map((url) => new URL(url).hostname),
+  ];
   const salt = systemRandom.bytes(16).toHex();
   return new Anonymiser(salt, names, [...(url ? [url.hostname] : []), ...relays]);
 }

@@ -42,6 +42,11 @@ export class Coordinators {
     return this.#urls.all;
   }
 
+  /** One way to each. */
+  get ways(): readonly string[] {
+    return this.#urls.relays;
+  }
+
   /** What this node tells others of the coordinator beside it. */
   get announced(): Pick<NodeLinks, "coordinatorUrls"> {
     const { local } = this.#options;

@@ -108,6 +108,7 @@ export function reportCoordinator(
   return {
     url: publicUrl ?? url.replace(/^wss:/, "https:").replace(/\/api\/v1\/control$/, ""),
     state,
+    isFollower: state === "connected" && node.control.view.isFollowers,
     sinceMs: Math.max(0, now - since),
     rtt: rtt && { value: rtt.value, ageMs: now - rtt.at },
     lastError,

@@ -233,15 +233,19 @@ export class NodeService implements LocalApiActions {
   async leave(): Promise<void> {
     const { identity, membership, state, log } = this.#options;
     const record = leavingRecord(identity, this.#daemon.record.membership);
-    try {
-      await callCoordinator(membership, identity, {
-        method: "DELETE",
-        path: `${PATHS.nodes}/${membership.reply.id}`,
-        body: { record },
-      });
-    } catch (error) {
-      // The user wants out: an unreachable coordinator must not hold the machine in the mesh.
-      log("warn", "Left without telling the coordinator", { why: errorMessage(error) });
+    const told = await Promise.allSettled(
+      this.#daemon.coordinators.ways.map((url) =>
+        callCoordinator({ ...membership, urls: [url] }, identity, {
+          method: "DELETE",
+          path: `${PATHS.nodes}/${membership.reply.id}`,
+          body: { record },
+        })
+      ),
+    );
+    // The user wants out: an unreachable coordinator must not hold the machine in the mesh.
+    if (told.every(({ status }) => status === "rejected")) {
+      const why = told.map((each) => each.status === "rejected" ? errorMessage(each.reason) : "");
+      log("warn", "Left without telling a coordinator", { why: why.join("; ") });
     }
     await removeMembership(state);
     this.#stopped.resolve("leave");
