@@ -51,7 +51,7 @@ import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type { NodeRunOptions, UpRunOptions, WireguardPeerOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
-import { Follower, removeFollower } from "./follower.ts";
+import { Follower } from "./follower.ts";
 import { openLinks, openRelay } from "./links.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -78,7 +78,6 @@ export async function runUp(options: UpRunOptions): Promise<void> {
   useProxy(node.paths.proxy);
   using state = await StateDir.open(node.stateDir, { exclusive: true });
   const identity = await identityOf(node);
-  await removeFollower(options.coordinator.dataDir);
   const coordinator = await withFreePorts(state, options.coordinator);
   const cidr4 = coordinator.cidr4 ?? await freeCidr4(coordinator.dataDir, options.usedCidrs);
   // Those who are to join are in none of the meshes that this machine belongs to.
@@ -295,6 +294,7 @@ async function belong(
       urls,
       identity,
       token,
+      meshId: isSameMesh ? before.reply.meshId : null,
       userName: userName(),
       wallTime: Date.now,
       caCertificate: isSameMesh || !token ? before?.caCertificate ?? null : null,

@@ -85,12 +85,12 @@ Deno.test("loadPeer() lets global options win, paths starting at the working dir
 
 Deno.test("loadPeer() warns once of a file with a secret that others may read", async () => {
   const host = testHost();
-  write(`${host.cwd}/peer.yaml`, "auth_token: tm2_x\nmetrics_enabled: true\n", 0o644);
+  write(`${host.cwd}/peer.yaml`, "auth_token: tm2_x\nwireguard: { enabled: true }\n", 0o644);
   const { files, out } = filesOf(host);
   await files.loadPeer({});
   await files.loadPeer({});
   assert.equal(out.errors.join("").match(/holds auth_token and others/g)?.length, 1);
-  assert.equal(out.errors.join("").match(/metrics_enabled has no effect/g)?.length, 1);
+  assert.equal(out.errors.join("").match(/wireguard.enabled has no effect/g)?.length, 1);
   assert.match(out.errors.join(""), /hint: Run `chmod 600 .*peer.yaml`/);
 });
 

@@ -9,19 +9,19 @@ import type { Output } from "./output.ts";
 export const EXIT_COLUMNS: readonly Column[] = [
   { title: "Exit", shrinksTo: 9 },
   { title: "State" },
-  { title: "Policy" },
   { title: "Id" },
 ];
 
 /** A row of `exit-node list`. */
 export function exitRow(exit: ExitView, out: Output): string[] {
-  return [exit.name, exitText(exit, out), exit.isAllowed ? "allowed" : "denied", exit.id ?? "-"];
+  return [exit.name, exitText(exit, out), exit.id ?? "-"];
 }
 
 function exitText(exit: ExitView, out: Output): string {
   if (exit.isInUse) return out.green("in use");
   if (exit.id === null) return out.red("unknown");
   if (!exit.isOffering) return out.red("no exit");
+  if (!exit.isAllowed) return out.red("not allowed by the policy");
   if (exit.isWanted) return exit.isHealthy ? "ready" : out.red("no answer");
   return exit.online ? "online" : out.dim("offline");
 }
@@ -70,7 +70,7 @@ export const ROUTE_COLUMNS: readonly Column[] = [
 const STATES: Readonly<Record<RoutesReport["others"][number]["state"], string>> = {
   "used": "in use",
   "standby": "standby",
-  "denied": "denied by policy",
+  "denied": "not allowed by the policy",
   "overlaps-mesh": "refused: addresses of the mesh",
   "overlaps-local": "not used: this machine's own network",
 };
@@ -80,7 +80,12 @@ export function routeRows({ own, others }: RoutesReport): string[][] {
   return [
     ...others.map(({ mapped, name, prefix, state }) => [mapped, name, prefix, STATES[state]]),
     ...own.map(({ mapped, prefix, isAllowed }) => {
-      return [mapped, "this node", prefix, isAllowed ? "offered" : "offered, denied by policy"];
+      return [
+        mapped,
+        "this node",
+        prefix,
+        isAllowed ? "offered" : "offered, not allowed by the policy",
+      ];
     }),
   ];
 }

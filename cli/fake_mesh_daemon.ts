@@ -88,6 +88,7 @@ export class FakeMeshDaemon implements AsyncDisposable {
       })),
       authorities: [],
       revoked: [...state.revoked.values()].map(({ id, at, reason }) => ({ id, at, reason })),
+      transports: [],
       policy: state.policy && policySet
         ? { ...state.policy, seq: policySet.seq, by: policySet.by.name }
         : null,

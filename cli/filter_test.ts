@@ -180,3 +180,14 @@ Deno.test("filter trace shows verdict, rule and what lost; B of A -> B must be t
   }
   await assert.rejects(() => run(["trace", "laptop -> nas:22"], answer), /this node is "hub"/);
 });
+
+Deno.test("filter trace says how to let a plain WireGuard peer in, whom no policy knows", async () => {
+  const trace = { from: { id: null, name: "phone" }, verdict: "deny", rules: [], cutOffBy: null };
+  for (const [traffic, opening] of [["udp/53", "udp --port 53"], ["ping", "icmp"]] as const) {
+    const { text } = await run(["trace", "phone", "53"], () => ({ json: { ...trace, traffic } }));
+    assert.ok(text.includes(`filter add --source-peer phone --protocol ${opening}\n`), text);
+  }
+  const member = { ...trace, from: { id: "0123456789abcdef", name: "nas" }, traffic: "tcp/22" };
+  const { text } = await run(["trace", "nas", "22"], () => ({ json: member }));
+  assert.doesNotMatch(text, /filter add/);
+});

@@ -52,10 +52,21 @@ export function* traceLines(trace: FilterTrace, out: Output): Generator<string> 
   for (const rule of rules) yield `  ${PARTS[rule.part]} ${placed(rule)}`;
   if (!rules.some(({ part }) => part === "decided")) {
     yield "  no rule speaks of it, and what no rule allows is denied";
+    if (from.id === null) {
+      yield `  the policy knows members alone; for plain WireGuard peers this node's rules are:`;
+      yield `  filter.rules in its file, or: ${openingCommand(from.name, traffic)}`;
+    }
   }
   if (cutOffBy !== null) {
     yield `  rule ${cutOffBy} also takes answers from ${from.name} to what this node sends`;
   }
+}
+
+/** The command that would let it in, of `tcp/22` or the name of a kind of ICMP. */
+function openingCommand(name: string, traffic: string): string {
+  const [protocol, port] = traffic.split("/");
+  const what = port === undefined ? "--protocol icmp" : `--protocol ${protocol} --port ${port}`;
+  return `tunnelmesh filter add --source-peer ${name} ${what}`;
 }
 
 const PARTS: Readonly<Record<TracedRule["part"], string>> = {

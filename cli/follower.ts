@@ -151,6 +151,7 @@ async function keepCertificate(
       urls,
       identity,
       token: null,
+      meshId: membership.reply.meshId,
       userName: "",
       wallTime: Date.now,
       caCertificate,

@@ -145,25 +145,65 @@ Deno.test("ping prints each reply and fails when there is none", async () => {
 });
 
 Deno.test("token create prints the line to paste", async () => {
-  const info = { id: "3q2-7wAAAAA", expiresAt: Date.UTC(2026, 7, 2), state: "valid" };
-  const answer = ({ path }: SeenRequest) =>
-    path === "/v1/status" ? { json: STATUS } : { json: { token: "tm2_secret", info } };
-  const args = ["token", "create", "--reusable", "--expires", "7d", "--note", "ci"];
+  const made = {
+    id: "3q2-7wAAAAA",
+    token: "tm2_secret",
+    expiresAt: Date.UTC(2026, 7, 2),
+    reusable: true,
+    note: "ci",
+  };
+  const answer = ({ path }: SeenRequest) => ({ json: path === "/v1/status" ? STATUS : made });
+  const args = ["token", "create", "--reusable", "--expires", "7d", "--note", "ci", "--tag", "ci"];
   const { stdout, seen } = await withDaemon(answer, ...args);
-  assert.match(stdout, /admits any number of nodes, until 2026-08-02 00:00 UTC/);
+  assert.match(stdout, /3q2-7wAAAAA admits any number of machines, until 2026-08-02 00:00 UTC/);
   assert.match(
     stdout,
     /\n {2}sudo tunnelmesh join https:\/\/a.example.com:8443 --token tm2_secret\n/,
   );
   assert.deepEqual(seen.at(-1), {
     method: "POST",
-    path: "/v1/admin",
+    path: "/v1/tokens",
     body: {
-      method: "POST",
-      path: "/api/v1/tokens",
-      body: { reusable: true, note: "ci", expiresInMs: 604_800_000 },
+      reusable: true,
+      note: "ci",
+      tags: ["ci"],
+      isCoordinator: false,
+      expiresInMs: 604_800_000,
     },
   });
+  const both = await withDaemon(answer, "token", "create", "--new-user", "bob", "--reusable");
+  assert.equal(both.code, 2);
+  assert.match(both.stderr, /--new-user goes with neither/);
+  const never = await withDaemon(answer, "token", "create", "--expires", "never");
+  assert.equal((never.seen.at(-1)!.body as { expiresInMs: unknown }).expiresInMs, null);
+});
+
+Deno.test("token list shows the rights of the mesh's log, newest first", async () => {
+  const right = {
+    note: "",
+    uses: 0,
+    maxNodes: 1,
+    expiresAt: null,
+    user: "anna",
+    tags: [],
+    createdAt: 1,
+    createdBy: "anna",
+    withdrawnAt: null,
+  };
+  const authorities = [
+    { ...right, id: "used", uses: 1 },
+    { ...right, id: "valid", createdAt: 2, maxNodes: 9, uses: 3, user: null, tags: ["web"] },
+    { ...right, id: "revoked", createdAt: 3, withdrawnAt: 4, uses: 1 },
+    { ...right, id: "expired", createdAt: 4, expiresAt: 5 },
+  ];
+  const { stdout } = await withDaemon(() => ({ json: { authorities } }), "token", "list");
+  const rows = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/ +/).slice(0, 5));
+  assert.deepEqual(rows, [
+    ["expired", "expired", "one", "0", "anna"],
+    ["revoked", "revoked", "one", "1", "anna"],
+    ["valid", "valid", "many", "3", "tag:web"],
+    ["used", "used", "one", "1", "anna"],
+  ]);
 });
 
 Deno.test("resolve, leave and dns doctor say what the daemon says", async () => {

@@ -157,6 +157,10 @@ export async function runPrepared(prepared: PreparedNode): Promise<void> {
   const { runFollower, runNode, runUp } = await import("./compose.ts");
   if (coordinator === null) return await runNode(node);
   const { context, logLevel, progress } = node;
+  if (!isFollower) {
+    const { removeFollower } = await import("./follower.ts");
+    await removeFollower(coordinator.dataDir);
+  }
   const run = isFollower ? runFollower : runUp;
   await run({ context, logLevel, progress, node, coordinator, usedCidrs });
 }

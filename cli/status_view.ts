@@ -95,7 +95,9 @@ function dnsText({ mode, listen, upstreams, repairs }: DnsReport): string {
 
 function dropsText(drops: Readonly<Record<string, number>>): string {
   const counts = Object.entries(drops).sort(([, a], [, b]) => b - a);
-  return counts.map(([reason, count]) => `${reason} ${count}`).join(", ");
+  const text = counts.map(([reason, count]) => `${reason} ${count}`).join(", ");
+  const byRules = (drops["denied"] ?? 0) + (drops["no-rule"] ?? 0);
+  return byRules === 0 ? text : `${text} (why: tunnelmesh filter trace PEER PORT)`;
 }
 
 const PATH_COLUMNS: readonly Column[] = [

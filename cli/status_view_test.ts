@@ -91,7 +91,7 @@ Deno.test("statusLines() of a node in trouble, with paths that are too long", ()
       upstreams: [],
       repairs: [{ ageMs: 9e5, what: "x" }, { ageMs: 61_000, what: "y" }],
     },
-    drops: { "no-route": 3, replay: 12 },
+    drops: { "no-route": 3, replay: 12, "no-rule": 2 },
     warnings: ["The clock is an hour off"],
   });
   assert.equal(
@@ -101,7 +101,8 @@ Daemon       0.1.0, process 4242, up 2h 14m, context default
 Coordinator  https://a.example.com:8443 disconnected for 1m, connection refused
 Names        answered on 172.30.0.3:53, set by /etc/resolv.conf, repaired 2
              times, last 1m ago
-Dropped      replay 12, no-route 3
+Dropped      replay 12, no-route 3, no-rule 2 (why: tunnelmesh filter trace PEER
+             PORT)
 Warning      The clock is an hour off
 
 6 peers, 2 with a session

@@ -16,7 +16,7 @@ import type { StateLog } from "../storage/state/state_log.ts";
 import type { Follower } from "./follower.ts";
 import type { Log } from "./log.ts";
 import { apply } from "./model/apply.ts";
-import { dismissStrangers } from "./model/log_desk.ts";
+import { dismissRevoked } from "./model/log_desk.ts";
 import { Mesh } from "./model/mesh.ts";
 import { type Journal, Registry } from "./model/registry.ts";
 import { decodeCommand, decodeState, emptyState, encodeState, type State } from "./model/state.ts";
@@ -62,6 +62,9 @@ export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
   const logFile = meshId === undefined
     ? beginLog(identity, options)
     : openLog(`${dataDir}/${LOG_FILE}`, meshId);
+  const { cutBytes } = logFile;
+  // What it may have lost comes back from any node that has it.
+  if (cutBytes > 0) log("warn", "Cut a damaged end off the mesh's log", { cutBytes });
   state ??= emptyState(logFile.log.meshId, follower?.cidr4 ?? cidr4);
   if (snapshot === null) stateLog.saveSnapshot(encodeState(state));
   for (const text of commands) state = replay(state, text);
@@ -69,7 +72,7 @@ export function openRegistry(stateLog: StateLog, options: OpenOptions): Opened {
   const mesh = new Mesh({ log: logFile.log, identity, keep });
   const registry = new Registry(state, journalOf(stateLog, log));
   // The log is written first: a crash may have left someone here whom it has revoked.
-  dismissStrangers(mesh, registry, Math.floor(options.wallTime));
+  dismissRevoked(mesh, registry, Math.floor(options.wallTime));
   return { registry, mesh, logFile };
 }
 

@@ -184,11 +184,17 @@ Deno.test("a crash between log and registry: who was revoked is gone, who was ad
 Deno.test("a log that was cut in its last entry goes on from the one before", async () => {
   using folder = await Folder.begun();
   const seq = await folder.open(({ mesh }) => mesh.log.head.seq);
-  await folder.open((opened) => admit(opened, OTHER));
+  await folder.open((opened) => {
+    admit(opened, OTHER);
+    register(opened, OTHER);
+  });
   const { size } = statSync(folder.file("mesh.log"));
   truncateSync(folder.file("mesh.log"), size - 7);
   await folder.open((opened) => {
     assert.equal(opened.mesh.log.head.seq, seq);
+    const { nodes } = opened.registry.state;
+    assert.equal(nodes.get(OTHER.peerId)?.ip4, "172.30.0.3", "its place is kept");
+    assert.deepEqual(folder.logged, ["Cut a damaged end off the mesh's log"]);
     admit(opened, OTHER);
   });
   appendFileSync(folder.file("mesh.log"), "half a frame");

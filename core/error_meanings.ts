@@ -33,7 +33,7 @@ export const ERROR_MEANINGS: Readonly<Record<ErrorCode, string>> = {
   "name-reserved": "The mesh uses the name itself",
   "name-taken": "Another node has the name or alias",
   "name-unknown": "No node has the name",
-  "not-leading": "Only the first coordinator registers nodes and adds to the log; this is another",
+  "not-leading": "Only the coordinator that orders the mesh's changes does that; it is named",
   "passphrase-wrong": "The key's passphrase is wrong, or nobody could be asked for it",
   "peer-unknown": "The mesh has no such node",
   "policy-unfit": "The policy fails its own tests, so it was not applied",

@@ -33,7 +33,6 @@ import { NEVER } from "../core/machine.ts";
 import { NodeLog, type NodeLogEffect } from "../core/node_log.ts";
 import type { SignedEntry } from "../core/state/entry.ts";
 import type { MeshLog } from "../core/state/log.ts";
-import type { LogSync, SyncEvent } from "../core/state/sync.ts";
 import {
   ADMIN,
   ADMIN_NAME,
@@ -178,6 +177,7 @@ export class TestServer implements AsyncDisposable {
       aliases?: string[];
       url?: string;
       userName?: string;
+      meshId?: string;
     } = {},
   ): Promise<Registration> {
     const state = await StateDir.open(`${this.dir}/${identity.peerId}`);
@@ -188,6 +188,7 @@ export class TestServer implements AsyncDisposable {
       caCertificate: this.ca,
       name: over.name ?? "node",
       aliases: over.aliases ?? [],
+      meshId: over.meshId ?? null,
       userName: over.userName ?? ADMIN_NAME,
       wallTime: Date.now,
       version: "test",

@@ -106,6 +106,7 @@ serverTest(
     assert.equal(caCertificate?.trim(), server.ca.trim());
     const again = await server.register(ALICE);
     assert.deepEqual(again.reply.addresses, reply.addresses);
+    await refused(server.register(ALICE, { meshId: "0".repeat(32) }), "entry-foreign");
     const { nodes } = (await server.follow()).state;
     assert.deepEqual([...nodes.keys()], [ADMIN.peerId, ALICE.peerId]);
   },

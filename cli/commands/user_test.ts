@@ -40,7 +40,7 @@ const REFUSED: [words: string[], message: RegExp, hint: RegExp][] = [
   [["user", "add", "bob", publicLine(3)], /there is a user bob/, /^$/],
   [["user", "add", "x", "ssh-rsa AAAA"], /ssh-rsa|ed25519/, /ed25519/],
   [["user", "remove", "bbo", "-y"], /Cannot find user "bbo"/, /"bob"/],
-  [["user", "remove", "anna", "-y"], /is an admin; take that away first/, /^$/],
+  [["user", "remove", "anna", "-y"], /there is no other/, /another user an admin first/],
   [["user", "demote", "anna", "-y"], /there is no other/, /another user an admin first/],
   [["user", "remove", "bob"], /no terminal/, /--yes/],
   [["user", "rename", "bob", "robert"], /no terminal/, /--yes/],

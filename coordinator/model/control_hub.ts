@@ -38,6 +38,7 @@ import type { PeerId } from "../../core/ids.ts";
 import type { Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { SyncEvent } from "../../core/state/sync.ts";
+import { expectPresent } from "./absence.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { Directory } from "./directory.ts";
 import { RateLimiter } from "./rate_limiter.ts";
@@ -240,7 +241,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     }
     const key = fromBase64Url(hello.identity);
     const id = peerIdOf(key);
-    this.#options.mesh.member(id, this.#state.nodes.get(id)?.seenAt ?? 0, this.#wallTime);
+    expectPresent(this.#options, id, this.#wallTime);
     const isProven = verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
     const { adoption } = this.#options;
     if (adoption && isProven) this.#follow(adoption.take(hello.record, this.#wallTime), now);

@@ -3,7 +3,7 @@ import { toBase64Url } from "../../core/bytes.ts";
 import type { NodeMessage } from "../../core/control/messages.ts";
 import type { ErrorCode } from "../../core/errors.ts";
 import { EPOCH, identityOf } from "../../tests/mesh_fixture.ts";
-import { assertRefused, REMOTE, Rig } from "./_hub_rig.ts";
+import { assertRefused, REMOTE, Rig } from "../../tests/hub_rig.ts";
 import { FLUSH_MS, HELLO_WITHIN_MS, MAX_WAITING, SILENCE_MS } from "./control_hub.ts";
 
 Deno.test("ControlHub sends a netmap to a node that proves itself, and tells the others", () => {
@@ -30,7 +30,7 @@ const BAD_HELLOS: [
   ["from an unknown identity", (rig, nonce) => {
     const stranger = identityOf(99);
     return rig.hello(0, nonce, { identity: toBase64Url(stranger.publicKey) }, stranger);
-  }, "peer-unknown"],
+  }, "token-invalid"],
   [
     "signed by another",
     (rig, nonce) => rig.hello(0, nonce, {}, identityOf(1)),

@@ -7,6 +7,7 @@ import type { Netmap, NodeMessage, PeerEntry, ServerMessage } from "../../core/c
 import { sign } from "../../core/identity/keys.ts";
 import { type NodeFacts, signNodeRecord } from "../../core/identity/record.ts";
 import { SeededRandom } from "../../core/random.ts";
+import { call, registration } from "../../tests/coordinator_requests.ts";
 import { World } from "../../tests/coordinator_world.ts";
 import {
   admission,
@@ -21,7 +22,6 @@ import {
   meshOf,
   revoked,
 } from "../../tests/mesh_fixture.ts";
-import { call, registration } from "./_requests.ts";
 import { Adoption } from "./adoption.ts";
 import { ControlHub, FLUSH_MS, type HubEffect } from "./control_hub.ts";
 import type { HubEvent } from "./hub_types.ts";

@@ -15,7 +15,7 @@ import {
   stated,
   syncOf,
 } from "../../tests/mesh_fixture.ts";
-import { assertRefused, Rig } from "./_hub_rig.ts";
+import { assertRefused, Rig } from "../../tests/hub_rig.ts";
 import { FLUSH_MS } from "./control_hub.ts";
 import { SEEN_STEP_MS } from "./state.ts";
 

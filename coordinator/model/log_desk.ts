@@ -78,7 +78,7 @@ export class LogDesk {
   }
 
   #follow(): Pick<LogNews, "left" | "gone"> {
-    const left = dismissStrangers(this.#mesh, this.#registry, this.#wallTime);
+    const left = dismissRevoked(this.#mesh, this.#registry, this.#wallTime);
     const before = this.#members;
     this.#members = new Set(this.#mesh.state.nodes.keys());
     this.#followed = this.#mesh.log.head.seq;
@@ -87,8 +87,12 @@ export class LogDesk {
   }
 }
 
-/** Takes everyone out of the registry who is no member by the mesh's log. */
-export function dismissStrangers(mesh: Mesh, registry: Registry, at: number): ModelEvent[] {
-  const strangers = [...registry.state.nodes.keys()].filter((id) => !mesh.isMember(id));
-  return strangers.flatMap((id) => registry.execute({ type: "remove", at, id }));
+/**
+ * Takes everyone out of the registry whom the mesh's log has revoked. Whom it does not know keeps
+ * name and addresses: a log that lost its end gets it back from the nodes.
+ */
+export function dismissRevoked(mesh: Mesh, registry: Registry, at: number): ModelEvent[] {
+  const { revoked } = mesh.state;
+  const gone = [...registry.state.nodes.keys()].filter((id) => revoked.has(id));
+  return gone.flatMap((id) => registry.execute({ type: "remove", at, id }));
 }

@@ -9,6 +9,7 @@ import type { Body } from "../../core/state/bodies.ts";
 import type { SignedEntry } from "../../core/state/entry.ts";
 import type { MeshLog } from "../../core/state/log.ts";
 import { World } from "../../tests/coordinator_world.ts";
+import { OWN_ABSENCE_MS } from "./absence.ts";
 import {
   admitted,
   drafted,
@@ -31,7 +32,7 @@ import {
   joinRequestOf,
   logRequest,
   registration,
-} from "./_requests.ts";
+} from "../../tests/coordinator_requests.ts";
 
 const [FIRST, NODE, STRANGER] = [0, 1, 2].map(identityOf) as [Identity, Identity, Identity];
 const DAY_MS = 86_400_000;
@@ -163,9 +164,13 @@ Deno.test("Service refuses a node that was revoked, also with a token that is go
 Deno.test("Service.register() refuses a node that was away for too long, until it is renewed", () => {
   const world = new World();
   world.register(NODE, {}, world.token({ expiresAfterMs: 30 * DAY_MS }));
-  world.now += 30 * DAY_MS - 1;
+  // Others are heard of all the time: it is not the coordinator that is away.
+  for (const number of [10, 11, 12]) {
+    world.now += 10 * DAY_MS - 1;
+    world.register(identityOf(number), {}, world.token());
+  }
   world.register(NODE);
-  world.now += 1;
+  world.now += 3;
   const request = registration(world, NODE);
   const error = refuses(() => world.service.register(request, world.moment), "peer-unknown");
   assert.match(error.hint ?? "", /node renew/);
@@ -175,6 +180,16 @@ Deno.test("Service.register() refuses a node that was away for too long, until i
     expiresAfterMs: 30 * DAY_MS,
   } as const;
   world.log.append(drafted(world.log, renewal, { at: world.wallTime }));
+  world.register(NODE);
+});
+
+Deno.test("Service.register() takes nobody for absent after days in which nobody was heard", () => {
+  const world = new World();
+  const secret = world.token({ expiresAfterMs: 30 * DAY_MS });
+  for (const identity of [NODE, FIRST]) world.register(identity, {}, secret);
+  world.now += 40 * DAY_MS;
+  for (const identity of [NODE, FIRST]) world.register(identity);
+  world.now += OWN_ABSENCE_MS - 1;
   world.register(NODE);
 });
 

@@ -37,6 +37,7 @@ import { verifyNodeRecord } from "../../core/identity/record.ts";
 import type { PeerId } from "../../core/ids.ts";
 import type { Millis } from "../../core/machine.ts";
 import type { Random } from "../../core/random.ts";
+import { expectPresent } from "./absence.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { Challenges } from "./challenges.ts";
 import type { Mesh } from "./mesh.ts";
@@ -127,7 +128,7 @@ export class Service {
     } else if (!mesh.isMember(id)) {
       mesh.admit(id, body.entries ?? [], wallTime);
     }
-    mesh.member(id, this.state.nodes.get(id)?.seenAt ?? 0, wallTime);
+    expectPresent(this.#options, id, wallTime);
   }
 
   /** Takes a node's signed farewell; its name and addresses are free after that. */

@@ -16,7 +16,7 @@ import {
   keyOf,
   refuses,
 } from "../../tests/mesh_fixture.ts";
-import { call, joinRequest, registration } from "./_requests.ts";
+import { call, joinRequest, registration } from "../../tests/coordinator_requests.ts";
 import { CHALLENGE_LIFE_MS } from "./challenges.ts";
 
 const [FIRST, NODE, STRANGER] = [0, 1, 2].map(identityOf) as [Identity, Identity, Identity];

@@ -214,7 +214,8 @@ export const peerFields = {
   data_plane: field.part(dataPlane, "How packets are carried"),
   dns: field.part(dns, "Mesh names"),
   wireguard_peers: z.array(WireguardPeer).default([]).meta({
-    description: "Peers that speak plain WireGuard and no coordinator manages",
+    description: "Peers that speak plain WireGuard and no coordinator manages; `filter.rules` " +
+      "with source_peer say what they may reach here beside ping",
   }),
   log_level: z.enum(LOG_LEVELS).default("info").meta({ description: "How much is logged" }),
   state_dir: field.path().optional().meta({

@@ -99,9 +99,11 @@ export class ControlClient implements Machine<ControlEvent, ControlEffect> {
     this.#links = options.links ?? { relays: false, sshPort: 0 };
     this.#told = this.#news();
     const { facts, isMember, pins, verifier } = options;
+    const own = options.identity.peerId;
     const roster = new Roster({
       ...facts,
-      isMember,
+      // What a disk kept of this node itself tells of an absence that there was not.
+      isMember: (id, lastSeen) => isMember(id, id === own ? Infinity : lastSeen),
       ...(pins ? { pins } : {}),
       ...(verifier ? { verifier } : {}),
     });

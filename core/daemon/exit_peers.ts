@@ -4,7 +4,7 @@
  */
 import { MeshError } from "../errors.ts";
 import { offersOf } from "../exit/offers.ts";
-import type { ExitPolicy } from "../exit/policy.ts";
+import { type ExitPolicy, isExitAllowed } from "../exit/policy.ts";
 import type { WayPeer } from "../exit/ways.ts";
 import type { PeerId } from "../ids.ts";
 import type { Prefix } from "../ip.ts";
@@ -36,9 +36,12 @@ export function requireExit(node: NodeMachine, policy: ExitPolicy, name: string)
     const hint = "On that machine, start TunnelMesh with --allow-exit-traffic";
     throw refuse("config-invalid", "it does not offer to be one", hint);
   }
-  if (!policy.mayOfferExit(id) || !policy.mayUseExit(node.id, id)) {
-    const hint = "An admin allows it in the part `exits` of the policy";
-    throw refuse("forbidden", "the policy of the mesh does not allow it", hint);
+  if (!isExitAllowed(policy, node.id, id)) {
+    const own = node.meshPeer(node.id)?.record.name ?? node.id;
+    const entry = `{ offer: node:${mesh.record.name}, use: node:${own} }`;
+    const hint =
+      `An admin adds ${entry} to the policy, under exits: tunnelmesh policy export, apply`;
+    throw refuse("forbidden", "it is not allowed by the policy of the mesh", hint);
   }
 }
 

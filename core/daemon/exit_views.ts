@@ -2,10 +2,10 @@
  * Gathers what users see of exits and routes.
  * @module
  */
-import type { ExitEffect } from "../exit/exit_choice.ts";
+import type { ExitEffect, ExitHealth } from "../exit/exit_choice.ts";
 import type { Obstacle } from "../exit/obstacles.ts";
 import { meshPrefixOf, offersOf } from "../exit/offers.ts";
-import type { ExitPolicy } from "../exit/policy.ts";
+import { type ExitPolicy, isExitAllowed } from "../exit/policy.ts";
 import type { Ways } from "../exit/ways.ts";
 import type { PeerId } from "../ids.ts";
 import { formatPrefix } from "../ip.ts";
@@ -23,7 +23,7 @@ export interface ExitSources {
   /** The exit in use or lost. */
   readonly exit: PeerId | null;
   readonly idOf: (name: string) => PeerId | null;
-  readonly healthOf: (id: PeerId) => boolean;
+  readonly healthOf: (id: PeerId) => ExitHealth;
   readonly problem: string | null;
   readonly obstacles: readonly Obstacle[];
 }
@@ -50,10 +50,15 @@ function stateOf(effect: ExitEffect): ExitState {
   return effect.isWanted ? "off" : "direct";
 }
 
-function problemOf({ use, idOf }: ExitSources, state: ExitState): string | null {
+function problemOf(sources: ExitSources, state: ExitState): string | null {
   if (state === "off" || state === "in-use") return null;
+  const { use, idOf, node, policy } = sources;
   const unknown = use.exits.find((name) => idOf(name) === null);
   if (unknown !== undefined) return `No peer is called ${unknown}`;
+  const denied = use.exits.find((name) => !isExitAllowed(policy, node.id, idOf(name)!));
+  if (denied !== undefined) {
+    return `The policy of the mesh does not allow ${denied} as an exit here`;
+  }
   return "No exit in the list answers";
 }
 
@@ -70,10 +75,10 @@ function exitViews({ node, policy, use, effect, idOf, healthOf }: ExitSources): 
       name: mesh.record.name,
       online: mesh.online,
       isOffering: isExit,
-      isAllowed: policy.mayOfferExit(mesh.id) && policy.mayUseExit(node.id, mesh.id),
+      isAllowed: isExitAllowed(policy, node.id, mesh.id),
       isWanted,
       isInUse: effect.type === "use" && effect.exit === mesh.id,
-      isHealthy: isWanted ? healthOf(mesh.id) : null,
+      isHealthy: isWanted ? healthOf(mesh.id) === "up" : null,
     }];
   });
   const missing = use.exits.filter((name) => idOf(name) === null).map((name): ExitView => ({

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DirectEndpoint } from "../exit/client_plan.ts";
-import { ExitChoice, type ExitEffect } from "../exit/exit_choice.ts";
+import { ExitChoice, type ExitEffect, type ExitHealth } from "../exit/exit_choice.ts";
 import { clashOf, destinationsOf, formatOffer } from "../exit/offers.ts";
 import type { ExitPolicy } from "../exit/policy.ts";
 import { chooseWays, type Ways } from "../exit/ways.ts";
@@ -248,7 +248,7 @@ export class Exits {
     // A name that no peer has yet stands for itself: an exit that is not there is no missing wish.
     const ids = use.exits.map((name) => this.#idOf(name) ?? `name:${name}`);
     const effects = ids.flatMap((exit) =>
-      this.#choice.handle({ type: "health", exit, isHealthy: this.#healthOf(exit) }, now)
+      this.#choice.handle({ type: "health", exit, health: this.#healthOf(exit) }, now)
     );
     const configured = JSON.stringify([ids, use.onLoss]);
     if (configured !== this.#configured) {
@@ -353,7 +353,7 @@ export class Exits {
     return [...this.#ranges, ...plainRanges(this.#options.node)];
   }
 
-  #healthOf(exit: PeerId): boolean {
+  #healthOf(exit: PeerId): ExitHealth {
     const { node, policy, clock } = this.#options;
     return exitHealth(node, policy, exit, clock());
   }

@@ -35,6 +35,8 @@ export interface RegisterOptions {
   readonly identity: Identity;
   /** Needed by an identity that the mesh does not know. */
   readonly token: JoinToken | null;
+  /** Of the mesh that it is in already; null for one that is in none. A token names the mesh, too. */
+  readonly meshId: string | null;
   /** What the user is called, should this be the first node of the mesh. */
   readonly userName: string;
   /** Wall time in milliseconds. */
@@ -154,6 +156,11 @@ async function ask(
   const reply = parseJson(RegisterReply, answer.body, "answer to the registration");
   if (reply.id !== identity.peerId) {
     throw new MeshError("identity-mismatch", `Cannot join: the coordinator answered ${reply.id}`);
+  }
+  const wanted = token?.meshId ?? options.meshId;
+  if (wanted !== null && reply.meshId !== wanted) {
+    const why = `the coordinator answered for mesh ${reply.meshId}, not ${wanted}`;
+    throw new MeshError("entry-foreign", `Cannot join: ${why}`);
   }
   return reply;
 }

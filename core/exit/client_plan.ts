@@ -193,7 +193,8 @@ function marking({ mark, interfaceName, udpPorts, tcpPorts }: ClientExitSettings
     priority: "mangle",
     policy: "accept",
     rules: [
-      `ct mark ${hex(mark)} meta mark set ${hex(mark)}`,
+      // What comes late for an address that the machine had is not passed on past the tunnel.
+      `ct mark ${hex(mark)} fib daddr type local meta mark set ${hex(mark)}`,
       ...own("udp", udpPorts),
       ...own("tcp", tcpPorts),
     ],

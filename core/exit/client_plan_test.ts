@@ -138,7 +138,7 @@ table inet tunnelmesh_exit_default {
 
   chain marking {
     type filter hook prerouting priority mangle; policy accept;
-    ct mark 0x2174 meta mark set 0x2174
+    ct mark 0x2174 fib daddr type local meta mark set 0x2174
     iifname != "tm0" udp dport { 51820 } fib daddr type local meta mark set 0x2174
   }
 

@@ -11,7 +11,8 @@
  * ```
  *
  * An exit that flaps is left after {@link DOWN_MS} and returned to only when it has been healthy for
- * {@link UP_MS}, so that connections, which do not survive a change of exits, are not cut twice.
+ * {@link UP_MS}, so that connections, which do not survive a change of exits, are not cut twice. One
+ * that does not want to be an exit any more, or may not, is left at once: that is no flapping.
  * @module
  */
 import type { PeerId } from "../ids.ts";
@@ -26,8 +27,16 @@ export type ExitEvent =
     readonly exits: readonly PeerId[];
     readonly onLoss: OnExitLoss;
   }
-  /** Whether a peer can be reached and lets traffic out. */
-  | { readonly type: "health"; readonly exit: PeerId; readonly isHealthy: boolean };
+  | { readonly type: "health"; readonly exit: PeerId; readonly health: ExitHealth };
+
+/** Whether a peer can be used as an exit. */
+export type ExitHealth =
+  /** It can be reached and lets traffic out. */
+  | "up"
+  /** It does not answer. */
+  | "down"
+  /** It does not offer to be one, or the policy does not let it, or not for this node. */
+  | "refused";
 
 /** Where traffic to the internet goes. */
 export type ExitEffect =
@@ -44,14 +53,14 @@ export const UP_MS = 30_000;
 /** How long the first in the list is waited for at the start. */
 export const START_MS = 2_000;
 
-interface Health {
-  readonly isHealthy: boolean;
+interface KnownHealth {
+  readonly health: ExitHealth;
   readonly since: Millis;
 }
 
 /** See the module's doc. */
 export class ExitChoice implements Machine<ExitEvent, ExitEffect> {
-  readonly #healthByExit = new Map<PeerId, Health>();
+  readonly #healthByExit = new Map<PeerId, KnownHealth>();
   #exits: readonly PeerId[] = [];
   #onLoss: OnExitLoss = "block";
   #using: PeerId | null = null;
@@ -73,7 +82,7 @@ export class ExitChoice implements Machine<ExitEvent, ExitEffect> {
 
   handle(event: ExitEvent, now: Millis): ExitEffect[] {
     if (event.type === "configure") this.#configure(event.exits, event.onLoss, now);
-    else if (event.type === "health") this.#note(event.exit, event.isHealthy, now);
+    else if (event.type === "health") this.#note(event.exit, event.health, now);
     this.#deadline = NEVER;
     this.#decide(now);
     const effect = this.#effect();
@@ -93,17 +102,17 @@ export class ExitChoice implements Machine<ExitEvent, ExitEffect> {
     this.#startedAt = now;
   }
 
-  #note(exit: PeerId, isHealthy: boolean, now: Millis): void {
-    if (this.#healthByExit.get(exit)?.isHealthy === isHealthy) return;
-    this.#healthByExit.set(exit, { isHealthy, since: now });
+  #note(exit: PeerId, health: ExitHealth, now: Millis): void {
+    if (this.#healthByExit.get(exit)?.health === health) return;
+    this.#healthByExit.set(exit, { health, since: now });
   }
 
   #decide(now: Millis): void {
     if (this.#exits.length === 0) return;
     if (this.#using === null) return this.#begin(now);
-    const { isHealthy, since } = this.#healthByExit.get(this.#using)!;
-    if (isHealthy) this.#isLost = false;
-    else if (this.#isDue(since + DOWN_MS, now)) this.#isLost = true;
+    const { health, since } = this.#healthByExit.get(this.#using)!;
+    if (health === "up") this.#isLost = false;
+    else if (health === "refused" || this.#isDue(since + DOWN_MS, now)) this.#isLost = true;
     if (this.#onLoss !== "next") return;
     if (this.#isLost) this.#take(this.#exits.find((exit) => this.#isHealthy(exit)));
     else this.#improve(now);
@@ -133,7 +142,7 @@ export class ExitChoice implements Machine<ExitEvent, ExitEffect> {
   }
 
   #isHealthy(exit: PeerId): boolean {
-    return this.#healthByExit.get(exit)?.isHealthy ?? false;
+    return this.#healthByExit.get(exit)?.health === "up";
   }
 
   /** Whether a time has come; otherwise the machine asks to be called then. */

@@ -16,7 +16,7 @@ function usingA(onLoss: OnExitLoss): ExitChoice {
 }
 
 function health(choice: ExitChoice, exit: string, isHealthy: boolean, now: number) {
-  return choice.handle({ type: "health", exit, isHealthy }, now);
+  return choice.handle({ type: "health", exit, health: isHealthy ? "up" : "down" }, now);
 }
 
 function use(exit: string) {
@@ -57,6 +57,16 @@ Deno.test("ExitChoice does as asked when the exit is lost", () => {
     health(choice, A, false, 0);
     assert.deepEqual(tick(choice, DOWN_MS), expected[onLoss], onLoss);
     if (onLoss !== "next") assert.deepEqual(health(choice, A, true, DOWN_MS + 1), use(A));
+  }
+});
+
+Deno.test("ExitChoice leaves an exit at once that refuses, and takes it back when it is up", () => {
+  const expected = { block: BLOCK, direct: [{ type: "direct", isWanted: false }], next: use(B) };
+  for (const onLoss of ["block", "direct", "next"] as const) {
+    const choice = usingA(onLoss);
+    const refusal = { type: "health", exit: A, health: "refused" } as const;
+    assert.deepEqual(choice.handle(refusal, 1), expected[onLoss], onLoss);
+    if (onLoss !== "next") assert.deepEqual(health(choice, A, true, 2), use(A));
   }
 });
 

@@ -20,6 +20,11 @@ export interface ExitPolicy {
   mayUseRoute(from: PeerId, via: PeerId, prefix: Prefix): boolean;
 }
 
+/** Whether `via` may be an exit, and `from` may leave the mesh there. */
+export function isExitAllowed(policy: ExitPolicy, from: PeerId, via: PeerId): boolean {
+  return policy.mayOfferExit(via) && policy.mayUseExit(from, via);
+}
+
 /** A mesh without a policy: what is offered may be used. */
 export const NO_POLICY: ExitPolicy = {
   mayOfferExit: () => true,

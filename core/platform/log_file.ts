@@ -10,17 +10,27 @@ import { decodeImage, encodeFrame, encodeImage, openImage } from "../state/codec
 import type { SignedEntry } from "../state/entry.ts";
 import type { MeshLog } from "../state/log.ts";
 
+/** What of a file is good. */
+interface Kept {
+  readonly bytes: number;
+  readonly frames: number;
+  readonly cut: number;
+}
+
 /** A log and its file. */
 export class LogFile implements Disposable {
   readonly log: MeshLog;
+  /** Bytes behind the last whole entry that were cut off, as a crash leaves them. */
+  readonly cutBytes: number;
   readonly #path: string;
   readonly #file: number;
   #bytes: number;
   #frames: number;
   #isBroken = false;
 
-  private constructor(path: string, log: MeshLog, kept: { bytes: number; frames: number }) {
+  private constructor(path: string, log: MeshLog, kept: Kept) {
     this.log = log;
+    this.cutBytes = kept.cut;
     this.#path = path;
     this.#bytes = kept.bytes;
     this.#frames = kept.frames;
@@ -45,7 +55,9 @@ export class LogFile implements Disposable {
     }
     const image = decodeImage(bytes);
     const log = openImage(image, meshId);
-    return log && new LogFile(path, log, { bytes: image.validBytes, frames: image.frames });
+    const { validBytes, frames } = image;
+    const cut = bytes.length - validBytes;
+    return log && new LogFile(path, log, { bytes: validBytes, frames, cut });
   }
 
   /** Makes the file of a log that begins with its genesis, in place of one that holds nothing. */
@@ -57,7 +69,7 @@ export class LogFile implements Disposable {
       writeWhole(file, bytes, 0);
       fsyncSync(file);
       closeSync(file);
-      return new LogFile(path, log, { bytes: bytes.length, frames: entries.length });
+      return new LogFile(path, log, { bytes: bytes.length, frames: entries.length, cut: 0 });
     } catch (error) {
       throw unusable(path, error);
     }

@@ -135,7 +135,7 @@ Deno.test("checkPolicy() counts the rules of other layers where they are given",
   const tests = [{ from: "user:alice", allow: "nas:443" }];
   const report = checkPolicy(worldOf({ rules: RULES, tests }, MESH), () => [deny]);
   assert.equal(report.isFit, false);
-  assert.match(report.failures[0]!.counterExample, /by peer\.yaml:3:5 \[node\]: deny any/);
+  assert.match(report.failures[0]!.counterExample, /by peer\.yaml:3:5 \[config\]: deny any/);
 });
 
 Deno.test("checkPolicy() says which tests are about nobody", () => {

@@ -171,7 +171,7 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
         this.#message(event.source, event.text, now, effects);
         break;
       case "appended":
-        this.#tellAll(effects);
+        this.#tellAll(now, effects);
         break;
       case "tick":
         break;
@@ -196,7 +196,7 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
           effects.push({ type: "send", to: id, message: this.#answer(message.from) });
           break;
         case "entries":
-          this.#entries(source, message.entries, effects);
+          this.#entries(source, message.entries, now, effects);
           break;
         case "equivocation":
           this.#convict(message.proof, effects);
@@ -262,7 +262,12 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     }
   }
 
-  #entries(source: Source, entries: readonly SignedEntry[], effects: SyncEffect[]): void {
+  #entries(
+    source: Source,
+    entries: readonly SignedEntry[],
+    now: Millis,
+    effects: SyncEffect[],
+  ): void {
     if (this.#ask?.source !== source.id) return;
     const asked = this.#ask.head;
     this.#ask = null;
@@ -284,7 +289,7 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     }
     if (grown.length === 0) return;
     effects.push({ type: "grown", entries: grown });
-    this.#tellAll(effects);
+    this.#tellAll(now, effects);
     for (const signer of this.#heads.keys()) this.#judge(signer, effects);
   }
 
@@ -310,7 +315,9 @@ export class LogSync implements Machine<SyncEvent, SyncEffect> {
     return { type: "send", to, message: { type: "heads", heads } };
   }
 
-  #tellAll(effects: SyncEffect[]): void {
+  /** The log has grown: everyone hears of it, and who says nothing to that is behind. */
+  #tellAll(now: Millis, effects: SyncEffect[]): void {
+    for (const source of this.#sources.values()) this.#watch(source, now);
     for (const id of this.#sources.keys()) effects.push(this.#headsFor(id));
   }
 

@@ -8,7 +8,8 @@ import type { MeshReport, TokenReport } from "../../core/daemon/mesh_report.ts";
 import type { FilterReport } from "../../core/daemon/filter_types.ts";
 import { type Mesh, meshTest } from "./lab/mesh.ts";
 import type { Node } from "./lab/node.ts";
-import { type Output, waitFor } from "./lab/process.ts";
+import { applyPolicy, tryToApply } from "./lab/policy.ts";
+import { waitFor } from "./lab/process.ts";
 import { mustPing, ping, serveBulk } from "./lab/traffic.ts";
 
 const WEB = 8080;
@@ -46,17 +47,6 @@ async function connects(from: Node, to: Node): Promise<boolean> {
   return (await from.machine.run(["timeout", "1", "bash", "-c", open])).code === 0;
 }
 
-async function tryToApply(node: Node, policy: string): Promise<Output> {
-  const path = `${node.machine.directory}/home/policy.yaml`;
-  await Deno.writeTextFile(path, policy);
-  return await node.cli("policy", "apply", path, "--yes");
-}
-
-async function apply(node: Node, policy: string): Promise<void> {
-  const { code, stdout, stderr } = await tryToApply(node, policy);
-  assert.equal(code, 0, stdout + stderr);
-}
-
 /** How long after its statement a rule was at a node, in milliseconds. */
 async function arrivalOf(node: Node, comment: string, since: Promise<number>): Promise<number> {
   await waitFor(`the rule "${comment}" at ${node.name}`, async () => {
@@ -86,7 +76,7 @@ meshTest({
 
     const stated = Promise.withResolvers<number>();
     const arrival = arrivalOf(a, "The web server", stated.promise);
-    await apply(c, WEB_FOR_BOB);
+    await applyPolicy(c, WEB_FOR_BOB);
     stated.resolve((await report(c)).policy!.at);
     const ms = await arrival;
     if (Deno.env.get("LAB_FIGURES") === "1") console.log(`policy at a node: ${ms} ms at most`);
@@ -142,7 +132,7 @@ meshTest({
     const [a, c] = [mesh.node("a"), mesh.coordinator];
     await using _server = await serveBulk(a.machine);
     const bob = await invite(mesh, "bob");
-    await apply(c, WEB_FOR_BOB);
+    await applyPolicy(c, WEB_FOR_BOB);
     await waitFor("the web server for bob", () => connects(bob, a), { timeoutMs: 10_000 });
     await c.killHard();
     await a.killHard();

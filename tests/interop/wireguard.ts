@@ -92,6 +92,8 @@ export interface StockPeerConfig {
   /** Where our node reaches it; without one it has to call first. */
   readonly endpoint?: string;
   readonly presharedKey?: string;
+  /** Whether the node's file lets it in; default true. */
+  readonly isLetIn?: boolean;
 }
 
 /** Our node's configuration file for one stock device, named `stock`. */
@@ -104,9 +106,17 @@ export function wireguardPeersConfig(peer: StockPeerConfig): string {
     `    allowed_ips: ${JSON.stringify(allowedIps)}`,
     ...peer.endpoint ? [`    endpoint: "${peer.endpoint}"`] : [],
     ...peer.presharedKey ? [`    preshared_key: "${peer.presharedKey}"`] : [],
+    ...peer.isLetIn === false ? [] : FILTER,
     "",
   ].join("\n");
 }
+
+/** It is no member, so that the mesh's policy is silent about it. */
+const FILTER = [
+  "filter:",
+  "  rules:",
+  "    - { protocol: any, action: allow, source_peer: stock }",
+];
 
 /** The shell lines that give interface `name` its addresses and routes, on any Linux. */
 export function formatAddressing(device: StockDevice, name: string): string {

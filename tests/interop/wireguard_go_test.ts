@@ -5,7 +5,7 @@
 import { strict as assert } from "node:assert";
 import { meshTest } from "../e2e/lab/mesh.ts";
 import type { Lan } from "../e2e/lab/topology.ts";
-import { PingStream } from "../e2e/lab/traffic.ts";
+import { mustPing, PingStream, serveBulk } from "../e2e/lab/traffic.ts";
 import { interopTests, type StockMachine } from "./scenario.ts";
 import {
   generateKeyPair,
@@ -36,6 +36,54 @@ async function bootWireGuardGo(lan: Lan): Promise<StockMachine> {
 interopTests({ name: "wireguard-go", needs, boot: bootWireGuardGo });
 
 const keys = generateKeyPair();
+const PORT = 8080;
+
+meshTest({
+  name: "a plain device may ping and no more, until this node's rules let it in",
+  needs,
+  mesh: {
+    nodes: [],
+    start: {
+      c: {
+        config: wireguardPeersConfig({
+          publicKey: keys.publicKey,
+          ip4: "10.55.0.2",
+          isLetIn: false,
+        }),
+      },
+    },
+  },
+  run: async (mesh) => {
+    const node = mesh.coordinator;
+    const device = await mesh.lan.add("stock");
+    const { ip4 } = await node.addresses();
+    await using _server = await serveBulk(node.machine);
+    await using _stock = await WireGuardGo.start(device.namespace, {
+      privateKey: keys.privateKey,
+      addresses: ["10.55.0.2/32"],
+      peers: [{
+        publicKey: await node.wireguardKey(),
+        allowedIps: [`${ip4}/32`],
+        endpoint: `${node.host.ip4}:${(await node.mustStatus()).udpPort}`,
+      }],
+    });
+    const connects = async () => {
+      const open = ["timeout", "2", "bash", "-c", `exec 3<>/dev/tcp/${ip4}/${PORT}`];
+      return (await device.namespace.run(open)).code === 0;
+    };
+    await mustPing(device.namespace, ip4);
+    assert.ok(!await connects());
+    assert.ok((await node.mustStatus()).drops["no-rule"]! > 0);
+    assert.match((await node.cli("status")).stdout, /no-rule \d+[^]*filter trace PEER PORT/);
+    const { stdout } = await node.cli("filter", "trace", "stock", `${PORT}`);
+    assert.match(stdout, /denied/);
+    const [command] = /filter add .*$/m.exec(stdout)!;
+    assert.equal(command, `filter add --source-peer stock --protocol tcp --port ${PORT}`);
+    const added = await node.cli(...command.split(" "));
+    assert.equal(added.code, 0, added.stderr);
+    assert.ok(await connects());
+  },
+});
 
 meshTest({
   name: "replayed handshakes and data change nothing, wherever they come from",

@@ -7,6 +7,7 @@ import type { NodeMessage, ServerMessage } from "../../core/control/messages.ts"
 import type { RecordVerifier } from "../../core/control/roster.ts";
 import type { ModelEvent } from "../../coordinator/model/apply.ts";
 import { ControlHub, type HubEffect } from "../../coordinator/model/control_hub.ts";
+import { dismissRevoked } from "../../coordinator/model/log_desk.ts";
 import { Mesh } from "../../coordinator/model/mesh.ts";
 import { Registry } from "../../coordinator/model/registry.ts";
 import { type Moment, Service } from "../../coordinator/model/service.ts";
@@ -50,7 +51,8 @@ export interface CoordinatorOptions {
 export const LATENCY = 8;
 /** Bytes of the newest entry that a torn write loses. */
 const TORN_BYTES = 40;
-const IDENTITY: Identity = identityFromSeed(new SeededRandom(999).bytes(32));
+/** Of every coordinator: one that lies has the key of the true one. */
+export const COORDINATOR: Identity = identityFromSeed(new SeededRandom(999).bytes(32));
 const NONCE = "0123456789abcdef0123456789abcdef";
 
 /** Ends whatever a coordinator was doing when it died. */
@@ -71,6 +73,8 @@ export class Coordinator {
   crashes: CrashPoint | null = null;
   /** What a lying coordinator says in place of the truth; null for nothing. */
   lie: (message: ServerMessage) => ServerMessage | null = (message) => message;
+  /** Whether it listens to a message. */
+  hears: (message: NodeMessage) => boolean = () => true;
   /** What it reported of its log. */
   readonly alerts: SyncAlert[] = [];
 
@@ -132,9 +136,10 @@ export class Coordinator {
     });
     const mesh = new Mesh({
       log: kept.open(registry.state.meshId),
-      identity: IDENTITY,
+      identity: COORDINATOR,
       keep: (entries) => this.#keep(entries),
     });
+    dismissRevoked(mesh, registry, this.#world.wallTime);
     const service = new Service({ registry, random, mesh, version: "0" });
     const hub = new ControlHub({ registry, mesh, random, verifier: this.#verifier });
     this.#running = { hub, service, mesh };
@@ -167,7 +172,8 @@ export class Coordinator {
   receive(connection: number, message: NodeMessage): void {
     const text = JSON.stringify(message);
     this.#later(() => {
-      if (this.#links.has(connection)) this.#handle({ type: "message", connection, text });
+      if (!this.#links.has(connection) || !this.hears(message)) return;
+      this.#handle({ type: "message", connection, text });
     });
   }
 
@@ -240,7 +246,7 @@ export class Coordinator {
 }
 
 function emptyDisk(world: World, cidr4: string): CoordinatorDisk {
-  const log = beginMesh(IDENTITY, NONCE, world.wallTime);
+  const log = beginMesh(COORDINATOR, NONCE, world.wallTime);
   return { state: encodeState(emptyState(log.meshId, cidr4)), log: LogDisk.of(log) };
 }
 

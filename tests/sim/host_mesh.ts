@@ -12,7 +12,7 @@ import type { Identity } from "../../core/identity/keys.ts";
 import type { Body } from "../../core/state/bodies.ts";
 import type { SignedEntry, VerifiedEntry } from "../../core/state/entry.ts";
 import { expiryOf } from "../../core/state/expiry.ts";
-import { signHead } from "../../core/state/head.ts";
+import { headSigner } from "../../core/state/head.ts";
 import { type MeshLog, signAll } from "../../core/state/log.ts";
 import { LogSync } from "../../core/state/sync.ts";
 import type { LogDisk } from "./log_disk.ts";
@@ -37,7 +37,7 @@ export class HostMesh {
     this.log = disk.open(meshId);
     this.sync = new LogSync({
       log: this.log,
-      sign: (head) => signHead(identity, { meshId, ...head, at: Math.floor(wallTime()) }),
+      sign: headSigner(identity, meshId, wallTime),
       maxLength: MAX_NODE_LOG_LENGTH,
     });
   }

@@ -5,9 +5,18 @@
  */
 import { COORDINATOR4, EXIT4, EXIT6, ExitWorld, WORLD6 } from "./exit_world.ts";
 import { Node, type NodeOptions, prefetch } from "./node.ts";
+import { applyPolicy, FIRST_RULES } from "./policy.ts";
 import type { Host } from "./topology.ts";
 import type { Namespace } from "./netns.ts";
 import type { ExitReport } from "../../../core/daemon/exit_report.ts";
+
+/** Everybody may be an exit for everybody, and lead to the networks of the lab. */
+export const OPEN_POLICY = `${FIRST_RULES}exits:
+  - { offer: everyone, use: everyone }
+routes:
+  - { prefix: 192.168.1.0/24, offer: everyone, use: everyone }
+  - { prefix: 10.77.0.0/16, offer: everyone, use: everyone }
+`;
 
 /** The mesh and its machines; dispose of it to end it all. */
 export class ExitMesh implements AsyncDisposable {
@@ -23,13 +32,14 @@ export class ExitMesh implements AsyncDisposable {
     this.#nodes = [coordinator];
   }
 
-  /** Starts the coordinator and nobody else. */
-  static async create(): Promise<ExitMesh> {
+  /** Starts the coordinator and nobody else; `policy` null leaves the first one in force. */
+  static async create(policy: string | null): Promise<ExitMesh> {
     await prefetch();
     await using stack = new AsyncDisposableStack();
     const world = stack.use(await ExitWorld.create());
     const host = { namespace: world.world, label: "c", ip4: COORDINATOR4, ip6: WORLD6 };
     const coordinator = stack.use(await Node.up(host, { name: "c" }));
+    if (policy !== null) await applyPolicy(coordinator, policy);
     return new ExitMesh(world, coordinator, stack.move());
   }
 
@@ -88,8 +98,11 @@ async function askLocal<T>(machine: Namespace, path: string): Promise<T | null> 
 }
 
 /** Runs a test on a mesh with a coordinator; a failure brings what all nodes have written. */
-export async function withExitMesh(run: (mesh: ExitMesh) => Promise<void>): Promise<void> {
-  await using mesh = await ExitMesh.create();
+export async function withExitMesh(
+  run: (mesh: ExitMesh) => Promise<void>,
+  policy: string | null = OPEN_POLICY,
+): Promise<void> {
+  await using mesh = await ExitMesh.create(policy);
   try {
     await run(mesh);
   } catch (error) {

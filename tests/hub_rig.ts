@@ -3,17 +3,17 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { toBase64Url } from "../../core/bytes.ts";
-import { controlBytes } from "../../core/control/envelope.ts";
-import type { NodeMessage, ServerMessage } from "../../core/control/messages.ts";
-import { type ErrorCode, ERRORS } from "../../core/errors.ts";
-import { type Identity, sign } from "../../core/identity/keys.ts";
-import { type NodeFacts, signNodeRecord } from "../../core/identity/record.ts";
-import { SeededRandom } from "../../core/random.ts";
-import { World } from "../../tests/coordinator_world.ts";
-import { EPOCH, identityOf } from "../../tests/mesh_fixture.ts";
-import { ControlHub, FLUSH_MS, type HubEffect } from "./control_hub.ts";
-import type { Registration } from "./service.ts";
+import { toBase64Url } from "../core/bytes.ts";
+import { controlBytes } from "../core/control/envelope.ts";
+import type { NodeMessage, ServerMessage } from "../core/control/messages.ts";
+import { type ErrorCode, ERRORS } from "../core/errors.ts";
+import { type Identity, sign } from "../core/identity/keys.ts";
+import { type NodeFacts, signNodeRecord } from "../core/identity/record.ts";
+import { SeededRandom } from "../core/random.ts";
+import { World } from "./coordinator_world.ts";
+import { EPOCH, identityOf } from "./mesh_fixture.ts";
+import { ControlHub, FLUSH_MS, type HubEffect } from "../coordinator/model/control_hub.ts";
+import type { Registration } from "../coordinator/model/service.ts";
 
 /** Where members connect from. */
 export const REMOTE = "198.51.100.7";

@@ -2,21 +2,21 @@
  * Signed requests to the coordinator as tests make them, good ones and others.
  * @module
  */
-import { toBase64Url } from "../../core/bytes.ts";
+import { toBase64Url } from "../core/bytes.ts";
 import {
   type CallMethod,
   PATHS,
   signCall,
   signRegistration,
   tokenProofBytes,
-} from "../../core/control/envelope.ts";
-import type { Envelope, RegisterBody } from "../../core/control/messages.ts";
-import { type Identity, sign } from "../../core/identity/keys.ts";
-import { tokenIdOf } from "../../core/identity/token.ts";
-import { admissionKey } from "../../core/state/admission.ts";
-import type { SignedEntry } from "../../core/state/entry.ts";
-import type { World } from "../../tests/coordinator_world.ts";
-import { admission, drafted, joining, keyOf } from "../../tests/mesh_fixture.ts";
+} from "../core/control/envelope.ts";
+import type { Envelope, RegisterBody } from "../core/control/messages.ts";
+import { type Identity, sign } from "../core/identity/keys.ts";
+import { tokenIdOf } from "../core/identity/token.ts";
+import { admissionKey } from "../core/state/admission.ts";
+import type { SignedEntry } from "../core/state/entry.ts";
+import type { World } from "./coordinator_world.ts";
+import { admission, drafted, joining, keyOf } from "./mesh_fixture.ts";
 
 /** A registration as it goes over the wire, with what a test wants different. */
 export function registration(
