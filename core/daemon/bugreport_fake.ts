@@ -130,6 +130,7 @@ const STATUS: StatusReport = {
   coordinator: {
     url: "https://mesh.corp.com:8443",
     state: "connected",
+    isFollower: false,
     sinceMs: 1,
     rtt: null,
     lastError: null,

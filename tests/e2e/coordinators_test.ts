@@ -121,6 +121,10 @@ worldTest({
     const second = await joinCoordinator(world, "d");
     const [a, b] = await joinBlocked(world);
     await Promise.all([waitForRelays(a.node), waitForRelays(b.node)]);
+    // A follower goes on from what it kept.
+    assert.equal(await second.stop(), 0);
+    await second.start();
+    await Promise.all([waitForRelays(a.node), waitForRelays(b.node)]);
     const { id } = await b.node.mustStatus();
     const output = await first.cli("node", "revoke", id, "--yes");
     assert.equal(output.code, 0, output.stderr);
