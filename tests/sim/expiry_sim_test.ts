@@ -23,7 +23,7 @@ function meshOf(count: number, seed = 1): SimMesh {
 
 /** Days pass; every few of them the machines that run talk until they have reviewed. */
 function live(mesh: SimMesh, days: number): void {
-  const STEP = 5;
+  const STEP = 10;
   for (let day = 0; day < days; day += STEP) {
     mesh.world.skip(STEP * DAY_MS);
     const running = mesh.hosts.filter(({ isRunning }) => isRunning);

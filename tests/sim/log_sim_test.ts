@@ -8,7 +8,7 @@ import type { Host } from "./host.ts";
 import { SimMesh } from "./mesh.ts";
 
 const SECOND = 1_000;
-const SEEDS = 10;
+const SEEDS = 5;
 
 const OPEN = `rules:
   - from: everyone

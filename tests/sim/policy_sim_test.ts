@@ -30,7 +30,6 @@ function meshOf(count: number, seed: number): SimMesh {
   const stunServers = startSimStun(mesh.network, "203.0.113.1");
   for (let i = 0; i < count; i++) {
     mesh.addBehind(natKind(KINDS[i % KINDS.length]!), { relays, stunServers });
-    mesh.world.run(50);
   }
   mesh.world.run(10 * SECOND);
   return mesh;

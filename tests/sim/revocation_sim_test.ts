@@ -6,7 +6,7 @@ import type { Host } from "./host.ts";
 import { SimMesh } from "./mesh.ts";
 
 const SECOND = 1_000;
-const SEEDS = 10;
+const SEEDS = 5;
 
 function revocation(host: Host): Body {
   return { type: "node-revoke", node: host.reply.id, reason: "lost" };
