@@ -92,7 +92,9 @@ function textFor(
 
 /** One text for each reason, and how often each holds. */
 function shown(answers: readonly { readonly key: string; readonly text: string }[]): string {
-  if (answers.length === 0) return "nobody in the mesh is meant";
+  if (answers.length === 0) {
+    return "nobody is meant: is each name that of a node, user, tag or group of this mesh?";
+  }
   const byKey = Map.groupBy(answers, ({ key }) => key);
   const texts = [...byKey.values()].map(([first, ...more]) =>
     first!.text + (more.length > 0 ? `\n  the same for ${more.length} more` : "")

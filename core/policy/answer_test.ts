@@ -29,7 +29,11 @@ const CASES: [from: string, target: string, text: string][] = [
     "laptop:app",
     "nas (tag:server) -> laptop (user:alice) tcp/8000: denied\n  no rule allows it",
   ],
-  ["nas", "nas:22", "no node sends to another one"],
+  [
+    "nas",
+    "nas:22",
+    "no pair of nodes is meant: is each name that of a node, user, tag or group of this mesh?",
+  ],
   [
     "nas",
     "bucket:logs/2026:write",
