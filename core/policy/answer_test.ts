@@ -32,7 +32,7 @@ const CASES: [from: string, target: string, text: string][] = [
   [
     "nas",
     "nas:22",
-    "no pair of nodes is meant: is each name that of a node, user, tag or group of this mesh?",
+    "no node sends to another one",
   ],
   [
     "nas",
@@ -53,6 +53,9 @@ const CASES: [from: string, target: string, text: string][] = [
     "phone (user:alice) -> 10.1.0.0/16 through nas (tag:server): allowed\n  by policy#routes/0",
   ],
   ["phone", "route:11.0.0.0/8", "nobody in the mesh is meant"],
+  ["fone", "nas:22", "nobody in the mesh is fone"],
+  ["phone", "this:22", "nobody in the mesh is this"],
+  ["phone", "exit:nsa", "nobody in the mesh is nsa"],
 ];
 
 for (const [from, target, text] of CASES) {

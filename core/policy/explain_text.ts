@@ -36,7 +36,7 @@ export function formatExplanation(explanation: Explanation): string {
 /** Text of what {@link explainAll} found. */
 export function formatGroups(groups: readonly ExplainedGroup[]): string {
   if (groups.length === 0) {
-    return "no pair of nodes is meant: is each name that of a node, user, tag or group of this mesh?";
+    return "no node sends to another one";
   }
   const shown = groups.slice(0, MAX_GROUPS).map(({ example, pairs }) =>
     formatExplanation(example) + (pairs > 1 ? `\n  the same for ${pairs - 1} more` : "")
