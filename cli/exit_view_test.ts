@@ -77,13 +77,13 @@ Deno.test("the table of exits", () => {
     { ...idle, name: "nas", isOffering: false, isWanted: true },
   ];
   assert.deepEqual(out.table(EXIT_COLUMNS, exits.map((exit) => exitRow(exit, out))), [
-    "EXIT    STATE      POLICY   ID",
-    "home    in use     allowed  783f2fd641b55418",
-    "office  no answer  allowed  783f2fd641b55418",
-    "spare   ready      allowed  783f2fd641b55418",
-    "cabin   offline    denied   783f2fd641b55418",
-    "gone    unknown    denied   -",
-    "nas     no exit    allowed  783f2fd641b55418",
+    "EXIT    STATE                      ID",
+    "home    in use                     783f2fd641b55418",
+    "office  no answer                  783f2fd641b55418",
+    "spare   ready                      783f2fd641b55418",
+    "cabin   not allowed by the policy  783f2fd641b55418",
+    "gone    unknown                    -",
+    "nas     no exit                    783f2fd641b55418",
   ]);
 });
 
@@ -102,6 +102,6 @@ Deno.test("the table of networks", () => {
     "NETWORK         BEHIND     THERE IT IS     STATE",
     "10.77.1.0/24    office     192.168.1.0/24  in use",
     "192.168.1.0/24  office     192.168.1.0/24  not used: this machine's own network",
-    "10.5.0.0/16     this node  10.5.0.0/16     offered, denied by policy",
+    "10.5.0.0/16     this node  10.5.0.0/16     offered, not allowed by the policy",
   ]);
 });

@@ -8,6 +8,8 @@ import type {
   FilterTrace,
   TracedRule,
 } from "../core/daemon/filter_types.ts";
+import { formatPrefix } from "../core/ip.ts";
+import { internetPrefixes } from "../core/policy/internet.ts";
 import { type Column, formatAge, formatCount } from "./format.ts";
 import type { Output } from "./output.ts";
 
@@ -77,7 +79,20 @@ const PARTS: Readonly<Record<TracedRule["part"], string>> = {
 
 /** `allow tcp/22 from node:laptop to 10.0.0.0/8`. */
 function textOf({ action, traffic, from, to }: FilterRuleReport): string {
-  return `${action} ${traffic} from ${from}${to === null ? "" : ` to ${to.join(", ")}`}`;
+  return `${action} ${traffic} from ${from}${to === null ? "" : ` to ${networksText(to)}`}`;
+}
+
+/** So many networks are named one by one. */
+const NAMED_NETWORKS = 3;
+
+/** What an exit leads to is many prefixes. */
+function networksText(networks: readonly string[]): string {
+  if (internetPrefixes().every((prefix) => networks.includes(formatPrefix(prefix)))) {
+    return "the Internet";
+  }
+  const more = networks.length - NAMED_NETWORKS;
+  const named = networks.slice(0, NAMED_NETWORKS).join(", ");
+  return more > 0 ? `${named} and ${formatCount(more, "network")} more` : named;
 }
 
 function placed(rule: FilterRuleReport): string {
@@ -88,7 +103,7 @@ function placed(rule: FilterRuleReport): string {
 function rowOf(rule: FilterRuleReport, out: Output): string[] {
   const { id, layer, action, peers, hits, expiresInMs, where, comment } = rule;
   const from = peers === 0 ? `${rule.from} (${formatCount(0, "peer")})` : rule.from;
-  const to = rule.to === null ? "" : ` to ${rule.to.join(", ")}`;
+  const to = rule.to === null ? "" : ` to ${networksText(rule.to)}`;
   return [
     id,
     layer,

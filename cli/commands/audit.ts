@@ -3,10 +3,12 @@
  * @module
  */
 import { z } from "zod";
+import { fromBase64Url } from "../../core/bytes.ts";
 import { parseDuration } from "../../core/config/units.ts";
+import { fingerprint } from "../../core/identity/openssh.ts";
 import { audit as auditLines, type AuditChange, type AuditLine } from "../../core/state/audit.ts";
 import { defineCommand } from "../command.ts";
-import { type Column, formatTime } from "../format.ts";
+import { type Column, formatAge, formatTime } from "../format.ts";
 
 export const audit = defineCommand({
   name: "audit",
@@ -78,7 +80,7 @@ function changeText({ subject, before, after }: AuditChange): string {
     JSON.stringify(old![key]) !== JSON.stringify(now![key])
   );
   return `${what} ${
-    parts.map((key) => `${key} ${text(old![key])} -> ${text(now![key])}`).join(", ")
+    parts.map((key) => `${key} ${text(key, old![key])} -> ${text(key, now![key])}`).join(", ")
   }`;
 }
 
@@ -87,7 +89,11 @@ function nameIn(value: unknown): string | null {
   return typeof name === "string" ? name : null;
 }
 
-function text(value: unknown): string {
+/** A field as people read it: keys as `user list` shows them, times and durations in words. */
+function text(field: string, value: unknown): string {
+  if (field === "key" && typeof value === "string") return fingerprint(fromBase64Url(value));
+  if (field.endsWith("At") && typeof value === "number") return formatTime(value);
+  if (field.endsWith("Ms")) return typeof value === "number" ? formatAge(value) : "never";
   const json = typeof value === "string" ? value : JSON.stringify(value) ?? "-";
   return json.length > 60 ? `${json.slice(0, 59)}…` : json;
 }

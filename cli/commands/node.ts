@@ -120,7 +120,10 @@ const tag = defineCommand({
     const tags = sortedSet([...node.tags, ...added].filter((each) => !remove.includes(each)));
     return await applyChange(
       {
-        bodies: [{ type: "tag-set", node: node.id, tags }],
+        // What is so already needs no entry in the log.
+        bodies: tags.join() === sortedSet(node.tags).join()
+          ? []
+          : [{ type: "tag-set", node: node.id, tags }],
         after: ({ users, nodes }) => ({
           users,
           nodes: nodes.map((each) => each.id === node.id ? { ...each, tags } : each),

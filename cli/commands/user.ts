@@ -147,14 +147,10 @@ const rename = defineCommand({
   prepare: ({ key }, context) => standingOf(context, key),
   async run({ name, newName, yes }, context, standing) {
     const user = findUser(standing.mesh, name);
-    const named = (each: string | null) => each === user.name ? newName : each;
     return await applyChange(
       {
         bodies: [{ type: "user-rename", user: user.id, name: newName }],
-        after: ({ users, nodes }) => ({
-          users: users.map((each) => ({ ...each, name: named(each.name)! })),
-          nodes: nodes.map((node) => ({ ...node, user: named(node.user) })),
-        }),
+        after: (view) => ({ ...view, renamed: { name: user.name, to: newName } }),
         question: null,
         done: [`User ${user.name} is ${newName} now`],
         document: { name: newName, before: user.name },

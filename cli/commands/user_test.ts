@@ -43,7 +43,6 @@ const REFUSED: [words: string[], message: RegExp, hint: RegExp][] = [
   [["user", "remove", "anna", "-y"], /there is no other/, /another user an admin first/],
   [["user", "demote", "anna", "-y"], /there is no other/, /another user an admin first/],
   [["user", "remove", "bob"], /no terminal/, /--yes/],
-  [["user", "rename", "bob", "robert"], /no terminal/, /--yes/],
   [["user", "rotate-key", "anna", publicLine(9)], /the new one has to sign/, /private key's file/],
   [["node", "revoke", "nsa", "-y"], /Cannot find node "nsa"/, /"nas"/],
   [["node", "tag", "nas"], /no tag is named/, /server/],
@@ -78,6 +77,9 @@ Deno.test("user rename tells what a policy with the old name means then", async 
   assert.equal(error, null);
   assert.match(text, /loses tcp\/22.*\n[\s\S]*User bob is robert now\n$/);
   assert.ok(userNamed(user, "robert"));
+  // Nobody names robert, so that nothing is asked.
+  const again = await user.run("user", "rename", "robert", "bobby");
+  assert.equal(again.text, "User robert is bobby now\n");
 });
 
 Deno.test("user promote and demote", async () => {

@@ -52,11 +52,12 @@ Deno.test("requireExit() says why a peer cannot be an exit", () => {
 Deno.test("exitHealth() wants an offer, leave, a session and answers", () => {
   const health = (id: string, made = node(), policy = NO_POLICY) =>
     exitHealth(made, policy, id, 2_000);
-  assert.ok(health(HOME));
-  assert.ok(!health(NAS) && !health("name:none"));
-  assert.ok(!health(HOME, node(), DENIED));
-  assert.ok(!health(HOME, node({ session: "handshaking" })));
-  assert.ok(!health(HOME, node({ answeredAt: -2_000 })));
+  assert.equal(health(HOME), "up");
+  assert.equal(health("name:none"), "down");
+  assert.equal(health(NAS), "refused");
+  assert.equal(health(HOME, node(), DENIED), "refused");
+  assert.equal(health(HOME, node({ session: "handshaking" })), "down");
+  assert.equal(health(HOME, node({ answeredAt: -2_000 })), "down");
 });
 
 Deno.test("wayPeers() and plainRanges() tell members from plain peers", () => {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DirectEndpoint } from "../exit/client_plan.ts";
-import { ExitChoice, type ExitEffect, type ExitHealth } from "../exit/exit_choice.ts";
+import { ExitChoice, type ExitEffect, type ExitHealth, START_MS } from "../exit/exit_choice.ts";
 import { clashOf, destinationsOf, formatOffer } from "../exit/offers.ts";
 import type { ExitPolicy } from "../exit/policy.ts";
 import { chooseWays, type Ways } from "../exit/ways.ts";
@@ -62,6 +62,8 @@ const LOOK_MS = 500;
 const FOLLOW_MS = 5_000;
 /** Changes that come together are followed once. */
 const SETTLE_MS = 50;
+/** How often it is looked whether an exit that was chosen has answered. */
+const ANSWER_MS = 50;
 /** Names of servers are looked up anew this often while an exit is asked for. */
 const REFRESH_MS = 60_000;
 
@@ -134,7 +136,16 @@ export class Exits {
     for (const name of wish.exits ?? []) requireExit(node, policy, name);
     await wishes.chooseUse(next);
     await this.#follow();
+    await this.#firstAnswer();
     return this.report();
+  }
+
+  /** Gives an exit that was chosen the time it takes to answer. */
+  async #firstAnswer(): Promise<void> {
+    const end = this.#options.clock() + START_MS;
+    while (this.#effect.type === "block" && !this.#isClosed && this.#options.clock() < end) {
+      await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
+    }
   }
 
   /** Chooses what this node offers; what is not said stays as it is. */

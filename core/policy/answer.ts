@@ -11,7 +11,7 @@ import { readTarget } from "./parse_entries.ts";
 import type { TestTarget } from "./policy.ts";
 import { Problems } from "./problems.ts";
 import { Reader } from "./reader.ts";
-import { BUILTIN_GROUPS, type Subject } from "./subject.ts";
+import { BUILTIN_GROUPS, formatSubject, type Subject } from "./subject.ts";
 import type { MeshNode, MeshSubjects, Principal } from "./subjects.ts";
 import { mayOfferRoute } from "./ways.ts";
 
@@ -52,6 +52,8 @@ function textFor(
   target: TestTarget,
   others: OtherLayers,
 ): string {
+  const stranger = strangerOf(subjects, from, target);
+  if (stranger !== null) return `nobody in the mesh is ${formatSubject(stranger)}`;
   const sources = nodesOf(subjects, from);
   switch (target.type) {
     case "traffic": {
@@ -90,9 +92,22 @@ function textFor(
   }
 }
 
+/** The first of the subjects of a question that names nobody, as a misspelt one does. */
+function strangerOf(subjects: MeshSubjects, from: Subject, target: TestTarget): Subject | null {
+  const named = [from];
+  if (target.type === "traffic") named.push(target.to);
+  if (target.type === "exit") named.push(target.via);
+  return named.find((subject) => {
+    const { nodes, users } = subjects.resolve(subject, "deny");
+    return subject.kind !== "self" && nodes.size + users.size === 0;
+  }) ?? null;
+}
+
 /** One text for each reason, and how often each holds. */
 function shown(answers: readonly { readonly key: string; readonly text: string }[]): string {
-  if (answers.length === 0) return "nobody in the mesh is meant";
+  if (answers.length === 0) {
+    return "nobody in the mesh is meant";
+  }
   const byKey = Map.groupBy(answers, ({ key }) => key);
   const texts = [...byKey.values()].map(([first, ...more]) =>
     first!.text + (more.length > 0 ? `\n  the same for ${more.length} more` : "")

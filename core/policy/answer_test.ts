@@ -29,7 +29,11 @@ const CASES: [from: string, target: string, text: string][] = [
     "laptop:app",
     "nas (tag:server) -> laptop (user:alice) tcp/8000: denied\n  no rule allows it",
   ],
-  ["nas", "nas:22", "no node sends to another one"],
+  [
+    "nas",
+    "nas:22",
+    "no node sends to another one",
+  ],
   [
     "nas",
     "bucket:logs/2026:write",
@@ -49,6 +53,9 @@ const CASES: [from: string, target: string, text: string][] = [
     "phone (user:alice) -> 10.1.0.0/16 through nas (tag:server): allowed\n  by policy#routes/0",
   ],
   ["phone", "route:11.0.0.0/8", "nobody in the mesh is meant"],
+  ["fone", "nas:22", "nobody in the mesh is fone"],
+  ["phone", "this:22", "nobody in the mesh is this"],
+  ["phone", "exit:nsa", "nobody in the mesh is nsa"],
 ];
 
 for (const [from, target, text] of CASES) {

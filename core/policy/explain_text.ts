@@ -35,7 +35,9 @@ export function formatExplanation(explanation: Explanation): string {
 
 /** Text of what {@link explainAll} found. */
 export function formatGroups(groups: readonly ExplainedGroup[]): string {
-  if (groups.length === 0) return "no node sends to another one";
+  if (groups.length === 0) {
+    return "no node sends to another one";
+  }
   const shown = groups.slice(0, MAX_GROUPS).map(({ example, pairs }) =>
     formatExplanation(example) + (pairs > 1 ? `\n  the same for ${pairs - 1} more` : "")
   );

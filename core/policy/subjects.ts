@@ -29,6 +29,8 @@ export interface MeshUser {
 export interface MeshView {
   readonly nodes: readonly MeshNode[];
   readonly users: readonly MeshUser[];
+  /** A user whom policies shall call otherwise, for a plan that compares with the name so far. */
+  readonly renamed?: { readonly name: string; readonly to: string };
 }
 
 /** What subjects stand for. */
@@ -99,7 +101,7 @@ export class MeshSubjects {
       case "self":
         return NOBODY;
       case "user":
-        return this.#owned(this.#users(subject.name), subject.name);
+        return this.#owned(this.#users(subject.name));
       case "node":
         return { nodes: idsOf(this.#named(subject.name)), users: NOBODY.users };
       case "tag":
@@ -125,20 +127,23 @@ export class MeshSubjects {
     }
     if (name === "admins") {
       const admins = users.filter(({ isAdmin }) => isAdmin);
-      return merge(admins.map((user) => this.#owned([user.name], user.name)));
+      return merge(admins.map((user) => this.#owned([user.name])));
     }
     return this.resolveAll(this.policy.groups.get(name)?.members ?? [], action);
   }
 
-  #owned(users: readonly string[], owner: string): SubjectSet {
+  #owned(users: readonly string[]): SubjectSet {
     return {
       users: new Set(users),
-      nodes: idsOf(this.view.nodes.filter(({ user }) => user === owner)),
+      nodes: idsOf(this.view.nodes.filter(({ user }) => user !== null && users.includes(user))),
     };
   }
 
-  /** The user of that name, also when only its nodes tell of it. */
-  #users(name: string): string[] {
+  /** The user whom a policy calls so, also when only its nodes tell of it. */
+  #users(called: string): string[] {
+    const { renamed } = this.view;
+    if (called === renamed?.name) return [];
+    const name = called === renamed?.to ? renamed.name : called;
     const isKnown = this.view.users.some((user) => user.name === name) ||
       this.view.nodes.some((node) => node.user === name);
     return isKnown ? [name] : [];
