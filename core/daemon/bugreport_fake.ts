@@ -135,7 +135,6 @@ const STATUS: StatusReport = {
     rtt: null,
     lastError: null,
     clockOffsetMs: null,
-    isFollower: false,
   },
   dns: { mode: "off", listen: null, upstreams: ["192.168.77.1"], repairs: [] },
   filter: {
