@@ -176,6 +176,12 @@ function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">)
   const held = state.nodes.get(id);
   const isOld = (state.departed.get(id)?.seq ?? -1) >= seq;
   if (isOld || held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
+  for (const other of state.nodes.values()) {
+    // Records were judged against each other; this one has registered and not told one yet.
+    if (other.record !== null || other.id === id) continue;
+    if (other.ip4 !== ip4 && other.name !== name) continue;
+    throw new MeshError("record-invalid", `Cannot adopt record: ${other.name} has what it claims`);
+  }
   const node: Node = {
     id,
     identity,

@@ -39,6 +39,7 @@ import type { Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { SyncEvent } from "../../core/state/sync.ts";
 import { expectPresent } from "./absence.ts";
+import { Adoption } from "./adoption.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
 import { Directory } from "./directory.ts";
 import { RateLimiter } from "./rate_limiter.ts";
@@ -243,7 +244,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const id = peerIdOf(key);
     expectPresent(this.#options, id, this.#wallTime);
     const isProven = verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
-    const { adoption } = this.#options;
+    const adoption = this.#options.adoption ?? this.#salvage(id);
     if (adoption && isProven) this.#follow(adoption.take(hello.record, this.#wallTime), now);
     const node = memberOf(this.#state, id);
     if (!isProven || node.identity !== hello.identity) {
@@ -270,6 +271,12 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const source = String(connection.id);
     this.#log({ type: "connected", source, key: node.identity, isCoordinator: false }, now);
     this.#markDirty(node.id, now);
+  }
+
+  /** For a member that a registry from a backup lacks: it keeps what its own record says. */
+  #salvage(id: PeerId): Adoption | null {
+    const { registry, mesh } = this.#options;
+    return registry.state.nodes.has(id) ? null : new Adoption(registry, mesh, this.#verifier);
   }
 
   /** Keeps when a node was heard of: one that is away for too long expires. */
