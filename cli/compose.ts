@@ -51,7 +51,6 @@ import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
 import type { NodeRunOptions, UpRunOptions, WireguardPeerOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
-import { Follower } from "./follower.ts";
 import { openLinks, openRelay } from "./links.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -122,6 +121,8 @@ export async function runFollower(options: UpRunOptions): Promise<void> {
     return await serveNode(node, state, standing);
   }
   const coordinator = await withFreePorts(state, options.coordinator);
+  // What a coordinator takes is loaded only where there is one.
+  const { Follower } = await import("./follower.ts");
   await using follower = await Follower.start(coordinator, { ...standing, state });
   progress.step(`A coordinator listens beside this node: ${follower.local.urls.join(", ")}`);
   await serveNode(node, state, { ...standing, localCoordinator: follower.local });

@@ -91,7 +91,7 @@ export class Daemon {
     ]);
     const daemon = new Daemon(options, clock, { kernel, netmap, pins, timestamps, udpPort });
     try {
-      await daemon.plane.ready;
+      await Promise.all([daemon.plane.ready, daemon.mesh.prepare()]);
       const { cidr4, prefix6, addresses } = options.membership.reply;
       await configureInterface({
         name: options.interfaceName,

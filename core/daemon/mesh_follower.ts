@@ -58,12 +58,18 @@ export class MeshFollower {
       own: reply.id,
       log: meshLog,
       view: targets.node.control.view,
+      load: async () => (await import("./read_policy.ts")).readPolicy,
       publish: (rules, subjects, seq) => {
         this.filter.setResolver((subject, action) => subjects.resolve(subject, action).nodes);
         this.filter.setCoordinatorRules(rules, seq);
       },
       tell: log,
     });
+  }
+
+  /** What is needed before the first packet may pass. */
+  prepare(): Promise<void> {
+    return this.policy.prepare();
   }
 
   /** Begins to look for members that expire. */

@@ -8,24 +8,29 @@
  * @module
  */
 import type { NetmapView } from "../control/netmap.ts";
-import { errorMessage, MeshError } from "../errors.ts";
+import { errorMessage } from "../errors.ts";
 import type { FilterRule } from "../filter/rules.ts";
 import type { PeerId } from "../ids.ts";
 import { compileNode } from "../policy/compile.ts";
 import { firstPolicy } from "../policy/default.ts";
-import { parsePolicy } from "../policy/parse.ts";
 import type { Policy } from "../policy/policy.ts";
 import { type MeshNode, MeshSubjects, type MeshView } from "../policy/subjects.ts";
 import type { PolicyDocument } from "../state/bodies.ts";
 import type { MeshLog } from "../state/log.ts";
 import type { MeshState } from "../state/state.ts";
 import type { Log } from "./log.ts";
-import { yamlSource } from "./yaml_source.ts";
+
+/** Reads the documents of a policy. @throws {MeshError} "config-invalid" with all that is wrong */
+export type ReadPolicy = (documents: readonly PolicyDocument[]) => Policy;
 
 export interface MeshPolicyOptions {
   readonly own: PeerId;
   readonly log: MeshLog;
   readonly view: NetmapView;
+  /** Loads what reads documents, when there are some: it takes memory. */
+  readonly load: () => Promise<ReadPolicy>;
+  /** The same where it is loaded already. */
+  readonly read?: ReadPolicy;
   /** Takes the rules for this node, and who is who; never called when nothing can be read. */
   readonly publish: (
     rules: readonly FilterRule[],
@@ -47,9 +52,12 @@ export class MeshPolicy {
   #seq: number | null = null;
   #facts = "";
   #problem: string | null = null;
+  #read: ReadPolicy | null;
+  #loading: Promise<void> | null = null;
 
   constructor(options: MeshPolicyOptions) {
     this.#options = options;
+    this.#read = options.read ?? null;
   }
 
   /** Policy and mesh; null while no policy can be read. */
@@ -72,9 +80,25 @@ export class MeshPolicy {
     this.#listeners.push(listener);
   }
 
+  /** Loads what the policy that there is takes to be read. */
+  async prepare(): Promise<void> {
+    if (this.#options.log.state.policy === null || this.#read) return;
+    this.#loading ??= this.#options.load().then((read) => void (this.#read = read));
+    await this.#loading;
+  }
+
   /** Log or names may have changed: follows them. */
   refresh(): void {
     const { log, view, own, publish } = this.#options;
+    if (log.state.policy && !this.#read) {
+      // The first policy that the mesh ever had; what holds until then is a moment older.
+      this.prepare().then(
+        () => this.refresh(),
+        (error) =>
+          this.#options.tell("error", "Cannot read policies", { why: errorMessage(error) }),
+      );
+      return;
+    }
     this.#follow(log.state);
     const mesh = meshView(log.state, view);
     const facts = JSON.stringify([this.#hash, mesh]);
@@ -95,7 +119,7 @@ export class MeshPolicy {
     this.#seq = policy ? seqOf(this.#options.log, policy.hash) : null;
     this.#hash = hash;
     try {
-      this.#policy = policy ? readPolicy(policy.documents) : firstPolicy();
+      this.#policy = policy ? this.#read!(policy.documents) : firstPolicy();
       this.#problem = null;
     } catch (error) {
       const kept = this.#policy ? "what held before stays in force" : "everything is denied";
@@ -103,19 +127,6 @@ export class MeshPolicy {
       this.#options.tell("error", this.#problem, {});
     }
   }
-}
-
-/**
- * Reads the documents of a policy.
- * @throws {MeshError} "config-invalid" with everything that is wrong.
- */
-export function readPolicy(documents: readonly PolicyDocument[]): Policy {
-  const sources = documents.map(({ file, text }) =>
-    yamlSource({ name: file, text }, { keepsNulls: true })
-  );
-  const { policy, problems } = parsePolicy(sources);
-  if (policy) return policy;
-  throw new MeshError("config-invalid", problems.join("\n"));
 }
 
 /** The newest entry that stated documents with that hash; null when it lies before a snapshot. */

@@ -7,6 +7,7 @@ import type { IsMember } from "../../core/control/roster.ts";
 import { MAX_NODE_LOG_LENGTH } from "../../core/control/messages.ts";
 import type { NetmapView } from "../../core/control/netmap.ts";
 import { MeshPolicy } from "../../core/daemon/mesh_policy.ts";
+import { readPolicy } from "../../core/daemon/read_policy.ts";
 import type { FilterRule } from "../../core/filter/rules.ts";
 import type { Identity } from "../../core/identity/keys.ts";
 import type { Body } from "../../core/state/bodies.ts";
@@ -57,7 +58,17 @@ export class HostMesh {
   /** Follows the policy from here on. */
   enforce(view: NetmapView, publish: (rules: readonly FilterRule[] | null) => void): void {
     const own = this.#options.identity.peerId;
-    this.#policy = new MeshPolicy({ own, log: this.log, view, publish, tell: () => {} });
+    const load = () => Promise.resolve(readPolicy);
+    const tell = () => {};
+    this.#policy = new MeshPolicy({
+      own,
+      log: this.log,
+      view,
+      load,
+      read: readPolicy,
+      publish,
+      tell,
+    });
   }
 
   /** Keeps entries that came. */
