@@ -4,11 +4,13 @@
  */
 import { z } from "zod";
 import { parseDuration } from "../../core/config/units.ts";
+import type { MeshNodeReport } from "../../core/daemon/mesh_report.ts";
 import { MeshError } from "../../core/errors.ts";
 import { Label, sortedSet } from "../../core/state/bodies.ts";
 import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
 import { type Column, formatTime } from "../format.ts";
 import { applyChange, findNode, standingOf } from "../mesh_standing.ts";
+import type { Output } from "../output.ts";
 import { KEY, YES } from "../statements.ts";
 
 const PERMISSIONS: Permissions = { opens: ["$control"] };
@@ -35,12 +37,18 @@ const list = defineCommand({
       node.id === me.node ? `${node.name} (this)` : node.name,
       node.user ?? "-",
       node.tags.join(", ") || "-",
-      node.online === true ? out.green("online") : `seen ${formatTime(node.lastSeen)}`,
+      stateOf(node, out),
       node.expiresAt === null ? "never" : formatTime(node.expiresAt),
       node.id,
     ]);
   },
 });
+
+/** A member that has left is in the log still, and in no netmap. */
+function stateOf({ online, lastSeen }: MeshNodeReport, out: Output): string {
+  if (online === true) return out.green("online");
+  return lastSeen === 0 ? "not seen" : `seen ${formatTime(lastSeen)}`;
+}
 
 const COLUMNS: readonly Column[] = [
   { title: "Name" },

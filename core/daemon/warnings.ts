@@ -21,7 +21,12 @@ export function controlWarnings(
   }
   if (state === "refused") {
     const why = lastError ?? "it did not say why";
-    warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
+    // The node itself may not have heard of its revocation: who is revoked is told nothing more.
+    const isRevoked = why.includes("revoked");
+    const advice = isRevoked
+      ? "Only an admin can let it in again"
+      : "Leave and join with a new token";
+    warnings.push(`The coordinator refuses this node: ${why}. ${advice}`);
   }
   return warnings;
 }
