@@ -26,6 +26,7 @@ import { admissionEntry, admissionKey, claimEntry, invitedUser } from "../state/
 import { MeshLog } from "../state/log.ts";
 import type { Membership } from "./membership.ts";
 import type { StateDir } from "./state_dir.ts";
+import { systemRandom } from "./system_random.ts";
 import { fetchPinnedCa, type HttpAnswer, request, tlsOptions } from "./tls_pin.ts";
 
 /** What a machine wants to be. */
@@ -73,8 +74,13 @@ export interface SignedCall {
   readonly body: object;
 }
 
-/** How often a registration is tried when entries of others come between. */
-const MAX_ATTEMPTS = 8;
+/**
+ * How often a registration is tried when entries of others come between: of many machines that join
+ * at once one is taken in at a time.
+ */
+const MAX_ATTEMPTS = 40;
+/** The longest pause before the second attempt, and so much more before each further one. */
+const PAUSE_MS = 300;
 /** After these the next coordinator is asked. */
 const ELSEWHERE: readonly ErrorCode[] = ["coordinator-unreachable", "not-leading"];
 const LATE: readonly ErrorCode[] = ["log-fork", "log-gap", "log-rollback"];
@@ -127,8 +133,13 @@ async function registerAt(url: string, options: RegisterOptions): Promise<Regist
       // Another machine's entry came first: what follows it has to be signed anew.
       const isLate = error instanceof MeshError && LATE.includes(error.code);
       if (!isLate || attempt === MAX_ATTEMPTS) throw error;
+      await pause(systemRandom.uint32() % (PAUSE_MS * attempt));
     }
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** One request to be registered, with what the mesh's log needs of a stranger. */
