@@ -2,7 +2,7 @@
  * A daemon for tests with a real log: what is stated to it changes the mesh that it tells of.
  * @module
  */
-import { fromBase64Url } from "../core/bytes.ts";
+import { fromBase64Url, toBase64Url } from "../core/bytes.ts";
 import { AppendRequest, DraftRequest, MeshReport } from "../core/daemon/mesh_report.ts";
 import { MeshError } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
@@ -65,6 +65,7 @@ export class FakeMeshDaemon implements AsyncDisposable {
     return MeshReport.parse({
       meshId: state.meshId,
       ...log.head,
+      caPin: toBase64Url(new Uint8Array(32)),
       me: {
         node: this.signer.peerId,
         user: me?.name ?? null,
@@ -87,7 +88,9 @@ export class FakeMeshDaemon implements AsyncDisposable {
         admittedAt: renewedAt,
       })),
       authorities: [],
-      revoked: [...state.revoked.values()].map(({ id, at, reason }) => ({ id, at, reason })),
+      revoked: [...state.revoked.values()].map(({ id, at, reason }) => {
+        return { id, name: nodeName(id), at, reason };
+      }),
       transports: [],
       policy: state.policy && policySet
         ? { ...state.policy, seq: policySet.seq, by: policySet.by.name }

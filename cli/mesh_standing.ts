@@ -8,6 +8,7 @@ import { MeshError } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import type { MeshView } from "../core/policy/subjects.ts";
 import type { Body } from "../core/state/bodies.ts";
+import type { SignedEntry } from "../core/state/entry.ts";
 import { fold } from "../core/state/log.ts";
 import type { MeshState } from "../core/state/state.ts";
 import type { CommandContext } from "./command.ts";
@@ -22,6 +23,8 @@ export interface Standing {
   readonly applied: AppliedPolicy;
   /** What the log comes to, every entry checked. */
   readonly state: MeshState;
+  /** The log itself. */
+  readonly entries: readonly SignedEntry[];
   /** The key of `--key`; null for the daemon's. */
   readonly signer: Identity | null;
 }
@@ -35,7 +38,8 @@ export async function standingOf(
   const mesh = await client.mesh();
   const { entries, meshId } = await client.meshLog();
   const { state } = fold(entries, meshId);
-  return { mesh, applied: appliedPolicy(mesh), state, signer: await loadSigner(host, key) };
+  const signer = await loadSigner(host, key);
+  return { mesh, applied: appliedPolicy(mesh), state, entries, signer };
 }
 
 /** Something to state about the mesh. */

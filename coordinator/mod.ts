@@ -121,8 +121,7 @@ async function start(
   const stunPorts = stun.ports;
   const adoption = follower && new Adoption(registry, mesh);
   const hub = new ControlHub({ registry, mesh, random, publicIps, stunPorts, adoption });
-  // Whom the log admits may use a follower's relay before anybody told of its names.
-  const relay = RelaySockets.of(follower ? mesh : registry, { random, clock: () => moment().now });
+  const relay = RelaySockets.of({ mesh, registry }, { random, moment });
   const sockets = new ControlSockets(hub, { moment, log, gone: (peers) => relay.end(peers) });
   const publish = (events: readonly ModelEvent[]) => sockets.publish(events);
   const app = createApp({ service, ca, version, log, moment, publish });

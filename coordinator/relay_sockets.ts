@@ -19,7 +19,11 @@ import {
 } from "../transports/relay/hub.ts";
 import { decline, remoteIp } from "./control_sockets.ts";
 import type { PeerId } from "../core/ids.ts";
+import { expectPresent } from "./model/absence.ts";
+import type { Mesh } from "./model/mesh.ts";
 import { type RateLimit, RateLimiter, sourceKey } from "./model/rate_limiter.ts";
+import type { Registry } from "./model/registry.ts";
+import type { Moment } from "./model/service.ts";
 
 /** Connections at once, greeted or not. */
 const MAX_CONNECTIONS = 16_384;
@@ -67,15 +71,13 @@ export class RelaySockets {
     this.#limiter = new RateLimiter(options.upgrades ?? UPGRADE_LIMIT);
   }
 
-  /** The relay of a mesh. */
+  /** The relay of a mesh: for whom its log admits, whether or not names were given to them yet. */
   static of(
-    mesh: {
-      readonly state: { readonly nodes: ReadonlyMap<PeerId, { readonly identity: string }> };
-    },
-    { random, clock }: { readonly random: Random; readonly clock: () => Millis },
+    presence: { readonly mesh: Mesh; readonly registry: Registry },
+    { random, moment }: { readonly random: Random; readonly moment: () => Moment },
   ): RelaySockets {
-    const identityOf = (peer: string) => mesh.state.nodes.get(peer)?.identity ?? null;
-    return new RelaySockets(new RelayHub({ identityOf, random }), { clock });
+    const identityOf = (peer: PeerId) => expectPresent(presence, peer, moment().wallTime).identity;
+    return new RelaySockets(new RelayHub({ identityOf, random }), { clock: () => moment().now });
   }
 
   get counts(): RelayCounts {

@@ -3,7 +3,7 @@ import https from "node:https";
 // @ts-types="@types/ws"
 import { WebSocket } from "ws";
 import { TestServer } from "../tests/coordinator_server.ts";
-import { identityOf } from "../tests/mesh_fixture.ts";
+import { identityOf, revoked } from "../tests/mesh_fixture.ts";
 import { RelayServer } from "../tests/relay_server.ts";
 import { concatBytes, toBase64Url, utf8 } from "../core/bytes.ts";
 import { PATHS, relayBytes } from "../core/control/envelope.ts";
@@ -19,6 +19,7 @@ import { WINDOW_BYTES } from "../transports/relay/hub.ts";
 
 const [ALICE, BOB] = [identityOf(1), identityOf(2)];
 const DEADLINE_MS = 20_000;
+const MINUTE_MS = 60_000;
 
 async function until(isTrue: () => boolean, what: string): Promise<void> {
   const end = performance.now() + DEADLINE_MS;
@@ -244,4 +245,33 @@ Deno.test("a coordinator relays between its members, until one leaves the mesh",
     `${BOB.peerId}: Cannot keep the connection: the node has left the mesh`,
   ]);
   await Promise.all(links.map((link) => link.close()));
+});
+
+/** What a coordinator's relay says to a hello. */
+async function answerTo(server: TestServer, identity: Identity): Promise<string> {
+  const url = server.url.replace("https:", "wss:") + PATHS.relay;
+  const ws = new WebSocket(url, tlsOptions(server.ca));
+  const { promise, resolve } = Promise.withResolvers<string>();
+  ws.on("message", (data) => {
+    const { type, nonce, message } = JSON.parse(data.toString());
+    if (type === "challenge") ws.send(helloOf(identity, nonce));
+    else resolve(message ?? type);
+  });
+  const answer = await promise;
+  ws.terminate();
+  await closed(ws);
+  return answer;
+}
+
+Deno.test("a coordinator's relay tells whom it refuses why: revoked, expired, unknown", async () => {
+  let late = 0;
+  await using server = await TestServer.start({ wallTime: () => Date.now() + late });
+  const token = await server.token({ expiresAfterMs: MINUTE_MS });
+  for (const identity of [ALICE, BOB]) await server.register(identity, { token });
+  assert.equal(await answerTo(server, ALICE), "welcome");
+  await server.state((log) => revoked(log, BOB.peerId, { at: Date.now() }));
+  assert.match(await answerTo(server, BOB), /it was revoked$/);
+  assert.match(await answerTo(server, identityOf(3)), /needs a join token$/);
+  late = 2 * MINUTE_MS;
+  assert.match(await answerTo(server, ALICE), /away for too long and has expired$/);
 });

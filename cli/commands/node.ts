@@ -3,12 +3,13 @@
  * @module
  */
 import { z } from "zod";
-import { parseDuration } from "../../core/config/units.ts";
 import type { MeshNodeReport } from "../../core/daemon/mesh_report.ts";
 import { MeshError } from "../../core/errors.ts";
 import { Label, sortedSet } from "../../core/state/bodies.ts";
 import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
 import { type Column, formatTime } from "../format.ts";
+import { absenceOf, absenceOption, parseAbsence } from "../node_expiry.ts";
+import { admit } from "./node_admit.ts";
 import { applyChange, findNode, standingOf } from "../mesh_standing.ts";
 import type { Output } from "../output.ts";
 import { KEY, YES } from "../statements.ts";
@@ -65,7 +66,7 @@ const revoke = defineCommand({
   summary: "Make a node a stranger, everywhere at once",
   description:
     "For a machine that was lost, stolen or sold. Its sessions end wherever the news arrives. " +
-    "Only an admin can admit that key again; no token does.",
+    "Only an admin can let that key in again, with `tunnelmesh node admit`; no token does.",
   examples: [
     { command: 'tunnelmesh node revoke laptop --reason "Stolen in Lyon"', meaning: "Asks first" },
   ],
@@ -161,32 +162,21 @@ const renew = defineCommand({
   ],
   input: z.strictObject({
     name,
-    after: z.string().optional().meta({
-      description: "How long it may be away, e.g. 30d; `never` for ever",
-      placeholder: "TIME",
-      whenAbsent: "as before",
-    }).refine((text) => text === undefined || text === "never" || (parseDuration(text) ?? 0) > 0, {
-      error: "must be a time such as 12h or 30d, or never",
-    }),
+    after: absenceOption("as before"),
     key: KEY,
   }),
   permissions: PERMISSIONS,
   prepare: ({ key }, context) => standingOf(context, key),
   async run({ name, after }, context, standing) {
     const node = findNode(standing.mesh, name);
-    const expiresAfterMs = after === undefined
-      ? standing.state.nodes.get(node.id)?.expiresAfterMs ?? null
-      : after === "never"
-      ? null
-      : parseDuration(after);
-    const days = expiresAfterMs === null ? null : expiresAfterMs / 86_400_000;
-    const said = days === null ? "never expires" : `expires when it is away for ${shortDays(days)}`;
+    const before = standing.state.nodes.get(node.id)?.expiresAfterMs ?? null;
+    const expiresAfterMs = parseAbsence(after, before);
     return await applyChange(
       {
         bodies: [{ type: "node-expire-policy", node: node.id, expiresAfterMs }],
         after: null,
         question: null,
-        done: [`Node ${node.name} is renewed; it ${said}`],
+        done: [`Node ${node.name} is renewed; it ${absenceOf(expiresAfterMs)}`],
         document: { id: node.id, name: node.name, expiresAfterMs },
       },
       standing,
@@ -196,13 +186,8 @@ const renew = defineCommand({
   },
 });
 
-function shortDays(days: number): string {
-  const rounded = Math.round(days * 100) / 100;
-  return `${rounded} ${rounded === 1 ? "day" : "days"}`;
-}
-
 export const node: Command = defineGroup({
   name: "node",
-  summary: "List, tag, renew and revoke machines",
-  subcommands: [list, tag, renew, revoke],
+  summary: "List, tag, renew, revoke and admit machines",
+  subcommands: [list, tag, renew, revoke, admit],
 });

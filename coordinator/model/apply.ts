@@ -28,6 +28,8 @@ import {
 
 /** Farewells that are kept for nodes that were away meanwhile; the oldest go first. */
 export const MAX_DEPARTED = 1024;
+/** Nodes that are none any more whose last number is kept; the oldest go first. */
+export const MAX_REMOVED = 16_384;
 
 /** What a command changed. */
 export type ModelEvent =
@@ -100,8 +102,8 @@ function addNode(state: State, command: CommandOf<"register">, id: PeerId): Appl
     registeredAt: command.at,
     seenAt: command.at,
     record: null,
-    // Peers remember the number of a farewell; a record has to be newer than that to count.
-    recordSeq: state.departed.get(id)?.seq ?? -1,
+    // Peers remember the number of the last record; one has to be newer than that to count.
+    recordSeq: lastSeqOf(state, id),
   };
   return {
     state: { ...state, nodes: new Map(state.nodes).set(id, node) },
@@ -120,11 +122,9 @@ function updateRecord(state: State, command: CommandOf<"update-record">): Applie
       hint: "Register again, then sign the name, aliases and addresses of the reply",
     });
   }
-  const departed = new Map(state.departed);
-  departed.delete(node.id);
   const next = { ...node, record: command.record, recordSeq: record.seq };
   return {
-    state: { ...state, nodes: new Map(state.nodes).set(node.id, next), departed },
+    state: { ...withoutTrace(state, node.id), nodes: new Map(state.nodes).set(node.id, next) },
     events: [{ type: "node-changed", id: node.id }],
   };
 }
@@ -146,15 +146,49 @@ function leave(state: State, command: CommandOf<"leave">): Applied {
     at: command.at,
   };
   departed.set(node.id, farewell);
-  if (departed.size > MAX_DEPARTED) departed.delete(departed.keys().next().value!);
-  return { state: { ...state, nodes, departed }, events: [{ type: "node-left", id: node.id }] };
+  const next = bounded({ ...state, nodes, departed });
+  return { state: next, events: [{ type: "node-left", id: node.id }] };
+}
+
+/** Forgets the oldest farewell when there are too many; what number it had is kept for longer. */
+function bounded(state: State): State {
+  if (state.departed.size <= MAX_DEPARTED) return state;
+  const [oldest, { seq }] = state.departed.entries().next().value!;
+  const departed = new Map(state.departed);
+  departed.delete(oldest);
+  return withLastSeq({ ...state, departed }, oldest, seq);
+}
+
+/** Keeps the number of the last record of an identity that is no node any more. */
+function withLastSeq(state: State, id: PeerId, seq: number): State {
+  const removed = new Map(state.removed);
+  removed.delete(id);
+  removed.set(id, seq);
+  if (removed.size > MAX_REMOVED) removed.delete(removed.keys().next().value!);
+  return { ...state, removed };
+}
+
+/** The greatest number that a record of an identity that is no node had here; -1 for none. */
+function lastSeqOf({ departed, removed }: State, id: PeerId): number {
+  return Math.max(departed.get(id)?.seq ?? -1, removed.get(id) ?? -1);
+}
+
+/** Forgets that an identity was gone: its newest record is its node's again. */
+function withoutTrace(state: State, id: PeerId): State {
+  if (!state.departed.has(id) && !state.removed.has(id)) return state;
+  const [departed, removed] = [new Map(state.departed), new Map(state.removed)];
+  departed.delete(id);
+  removed.delete(id);
+  return { ...state, departed, removed };
 }
 
 function remove(state: State, { id }: CommandOf<"remove">): Applied {
-  if (!state.nodes.has(id)) return { state, events: [] };
+  const node = state.nodes.get(id);
+  if (!node) return { state, events: [] };
   const nodes = new Map(state.nodes);
   nodes.delete(id);
-  return { state: { ...state, nodes }, events: [{ type: "node-left", id }] };
+  const next = withLastSeq({ ...state, nodes }, id, node.recordSeq);
+  return { state: next, events: [{ type: "node-left", id }] };
 }
 
 /** Nobody has to hear of that, so that nothing is reported. */
@@ -174,6 +208,7 @@ function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">)
   }
   const { id, identity, name, aliases, seq } = parsed.data;
   const held = state.nodes.get(id);
+  // What a farewell took back stays so; whom the log took out may bring the same record again.
   const isOld = (state.departed.get(id)?.seq ?? -1) >= seq;
   if (isOld || held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
   for (const other of state.nodes.values()) {
@@ -195,10 +230,8 @@ function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">)
     record: signed,
     recordSeq: seq,
   };
-  const departed = new Map(state.departed);
-  departed.delete(id);
   const nodes = new Map(state.nodes).set(id, node);
-  return { state: { ...state, nodes, departed }, events: [{ type: "node-changed", id }] };
+  return { state: { ...withoutTrace(state, id), nodes }, events: [{ type: "node-changed", id }] };
 }
 
 /** @throws {MeshError} "peer-unknown" */

@@ -3,7 +3,7 @@ import { toBase64Url } from "../../core/bytes.ts";
 import { type ErrorCode, MeshError } from "../../core/errors.ts";
 import { type NodeFacts, signNodeRecord } from "../../core/identity/record.ts";
 import { EPOCH, identityOf } from "../../tests/mesh_fixture.ts";
-import { apply, MAX_DEPARTED } from "./apply.ts";
+import { apply, MAX_DEPARTED, MAX_REMOVED } from "./apply.ts";
 import {
   type Command,
   type CommandOf,
@@ -129,6 +129,21 @@ Deno.test("apply() keeps a bounded number of farewells", () => {
   play.do({ type: "leave", at: EPOCH, id: node.id, record });
   assert.equal(play.state.departed.size, MAX_DEPARTED);
   assert.equal([...play.state.departed.keys()].at(-1), node.id);
+  assert.deepEqual([...play.state.removed], [["0".repeat(16), 0]], "a number outlives its record");
+});
+
+Deno.test("apply() keeps the last numbers of a bounded number of nodes that were taken out", () => {
+  const play = new Play();
+  const { id } = play.register(0);
+  const ids = Array.from({ length: MAX_REMOVED }, (_, i) => i.toString(16).padStart(16, "0"));
+  play.state = { ...play.state, removed: new Map(ids.map((each) => [each, 7])) };
+  play.do({ type: "remove", at: EPOCH, id });
+  assert.equal(play.state.removed.size, MAX_REMOVED);
+  assert.equal(play.state.removed.has(ids[0]!), false, "the oldest went");
+  assert.equal(play.state.removed.get(id), -1);
+  assert.deepEqual(decodeState(encodeState(play.state)), play.state);
+  const { removed: _, ...older } = JSON.parse(encodeState(play.state));
+  assert.equal(decodeState(JSON.stringify(older)).removed.size, 0, "what was written before");
 });
 
 Deno.test("apply() takes a member that was revoked out, without a farewell", () => {

@@ -245,7 +245,7 @@ export class Mesh {
   #stranger(id: PeerId): MeshError {
     if (this.state.revoked.has(id)) {
       return new MeshError("peer-unknown", `Cannot accept node ${id}: it was revoked`, {
-        hint: "Only an admin can let it in again",
+        hint: `Only an admin can let it in again: tunnelmesh node admit ${id}`,
       });
     }
     return new MeshError("token-invalid", "Cannot join: this identity needs a join token", {

@@ -51,6 +51,9 @@ export const Departed = z.strictObject({
 });
 export type Departed = Readonly<z.infer<typeof Departed>>;
 
+/** Greatest number of the records of an identity that is none of the nodes any more. */
+const Removed = z.strictObject({ id: PeerId, seq: Seq });
+
 /** Everything a coordinator must not forget. */
 export interface State {
   readonly meshId: string;
@@ -59,6 +62,8 @@ export interface State {
   readonly nodes: ReadonlyMap<PeerId, Node>;
   /** Oldest first. */
   readonly departed: ReadonlyMap<PeerId, Departed>;
+  /** Last numbers of whom the log took out, or whose farewell is forgotten; oldest first. */
+  readonly removed: ReadonlyMap<PeerId, number>;
 }
 
 /** The state of a mesh that nobody joined; `cidr4` is checked here. */
@@ -70,6 +75,7 @@ export function emptyState(meshId: string, cidr4: string): State {
     prefix6: meshPrefix6(meshId),
     nodes: new Map(),
     departed: new Map(),
+    removed: new Map(),
   };
 }
 
@@ -111,6 +117,7 @@ const Snapshot = z.strictObject({
   prefix6: z.string(),
   nodes: z.array(Node),
   departed: z.array(Departed),
+  removed: z.array(Removed).default([]),
 });
 
 /** JSON text of a state. */
@@ -119,16 +126,18 @@ export function encodeState(state: State): string {
     ...state,
     nodes: [...state.nodes.values()],
     departed: [...state.departed.values()],
+    removed: [...state.removed].map(([id, seq]) => ({ id, seq })),
   });
 }
 
 /** @throws {MeshError} "state-invalid" */
 export function decodeState(text: string): State {
-  const { nodes, departed, ...rest } = decode(Snapshot, text, "snapshot");
+  const { nodes, departed, removed, ...rest } = decode(Snapshot, text, "snapshot");
   return {
     ...rest,
     nodes: new Map(nodes.map((node) => [node.id, node])),
     departed: new Map(departed.map((node) => [node.id, node])),
+    removed: new Map(removed.map(({ id, seq }) => [id, seq])),
   };
 }
 

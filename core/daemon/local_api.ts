@@ -195,8 +195,9 @@ export class LocalApi {
         throw new MeshError("usage", `Cannot ${request.method} ${url.pathname}: no such endpoint`);
       }
       if (isReadOnly && !route.isReadOnly) {
-        throw new MeshError("privilege-missing", `Cannot ${request.method} ${url.pathname} here`, {
-          hint: "Run the command as the daemon's user, for example with sudo",
+        const why = `the daemon answers ${request.method} ${url.pathname} to its own user only`;
+        throw new MeshError("privilege-missing", `Cannot do that as this user: ${why}`, {
+          hint: "Run the command again with sudo",
         });
       }
       return await route.handle(actions, request, this.#abort.signal);

@@ -143,7 +143,9 @@ Deno.test("LocalApi lets other users look and change nothing", async () => {
     for (const path of ["/v1/mesh", "/v1/mesh/log"]) {
       const answer = await ask(path, { isReadOnly: true });
       assert.equal(answer.status, 403, path);
-      await answer.body?.cancel();
+      const { title, detail } = await answer.json();
+      assert.match(title, /as this user: .* to its own user only$/);
+      assert.match(detail, /with sudo$/);
     }
     assert.deepEqual(asked, []);
     await (await ask("/v1/leave", { method: "POST", body: "{}" })).body?.cancel();

@@ -71,8 +71,9 @@ export class MeshAdmin {
 
   /** `GET /v1/mesh` */
   report(): MeshReport {
-    const { log, view, wallTime } = this.#options;
+    const { log, view, wallTime, caPin } = this.#options;
     const state = this.#state;
+    const names = new Map(view.pins.map(({ id, name }) => [id, name]));
     const { seq, hash } = log.head;
     const me = this.#user();
     const nameOf = (user: string | null) => user && (state.users.get(user)?.name ?? null);
@@ -81,6 +82,7 @@ export class MeshAdmin {
       meshId: log.meshId,
       seq,
       hash,
+      caPin: toBase64Url(caPin),
       me: {
         node: this.#options.identity.peerId,
         user: me?.name ?? nameOf(node?.user ?? null),
@@ -118,7 +120,9 @@ export class MeshAdmin {
         createdBy: nameOf(each.createdBy),
         withdrawnAt: each.withdrawnAt,
       })),
-      revoked: [...state.revoked.values()].map(({ id, at, reason }) => ({ id, at, reason })),
+      revoked: [...state.revoked.values()].map(({ id, at, reason }) => {
+        return { id, name: names.get(id) ?? id, at, reason };
+      }),
       transports: [...state.transports.values()].map(({ node, peer, preference }) => {
         return { node, peer, order: [...preference.order], exclude: [...preference.exclude] };
       }),

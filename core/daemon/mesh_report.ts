@@ -72,6 +72,8 @@ export const MeshReport = z.object({
   /** Number and hash of the newest entry. */
   seq: z.int().nonnegative(),
   hash: Hash,
+  /** What join tokens pin: base64url of SHA-256 over the mesh's root certificate, or of zeros. */
+  caPin: z.string(),
   me: z.object({
     node: PeerId,
     user: z.string().nullable(),
@@ -81,7 +83,13 @@ export const MeshReport = z.object({
   users: z.array(MeshUserReport).readonly(),
   nodes: z.array(MeshNodeReport).readonly(),
   authorities: z.array(MeshAuthorityReport).readonly(),
-  revoked: z.array(z.object({ id: PeerId, at: At, reason: z.string() })).readonly(),
+  revoked: z.array(z.object({
+    id: PeerId,
+    /** What it was called when it was seen last; its id where nobody here saw it. */
+    name: z.string(),
+    at: At,
+    reason: z.string(),
+  })).readonly(),
   /** Which kinds of path admins have chosen for a node and a peer of it. */
   transports: z.array(z.object({
     node: PeerId,

@@ -233,6 +233,8 @@ export class NodeService implements LocalApiActions {
   async leave(): Promise<void> {
     const { identity, membership, state, log } = this.#options;
     const record = leavingRecord(identity, this.#daemon.record.membership);
+    // After the farewell it could state nothing any more.
+    const stated = await this.#stateLeaving();
     const told = await Promise.allSettled(
       this.#daemon.coordinators.ways.map((url) =>
         callCoordinator({ ...membership, urls: [url] }, identity, {
@@ -246,9 +248,22 @@ export class NodeService implements LocalApiActions {
     if (told.every(({ status }) => status === "rejected")) {
       const why = told.map((each) => each.status === "rejected" ? errorMessage(each.reason) : "");
       log("warn", "Left without telling a coordinator", { why: why.join("; ") });
+    } else if (stated !== null) {
+      log("warn", "Left, but the mesh's log has this node as a member still", { why: stated });
     }
     await removeMembership(state);
     this.#stopped.resolve("leave");
+  }
+
+  /** Takes this node out of the mesh's log; why that failed, or null. */
+  async #stateLeaving(): Promise<string | null> {
+    try {
+      const { id } = this.#options.membership.reply;
+      await this.#mesh.state({ type: "node-revoke", node: id, reason: "" });
+      return null;
+    } catch (error) {
+      return errorMessage(error);
+    }
   }
 
   stop(): void {

@@ -35,7 +35,8 @@ export function controlWarnings(
 export function revocationWarnings(revoked: Revoked | undefined): string[] {
   if (!revoked) return [];
   const why = revoked.reason === "" ? "" : ` (${revoked.reason})`;
-  return [`This node was revoked${why}: only an admin can let it in again`];
+  const how = `tunnelmesh node admit ${revoked.id}`;
+  return [`This node was revoked${why}: only an admin can let it in again, with: ${how}`];
 }
 
 /** Of the way out of the mesh. */

@@ -71,6 +71,7 @@ export function apply(state: MeshState, entry: Entry, actor: Actor): MeshState {
     case "node-admit":
       return admitNode(state, body, at, actor);
     case "node-revoke":
+      if (actor.type === "node") return withoutNodes(state, [actor.node.id]);
       nodeOf(state, body, body.node);
       return revokeNodes(state, [body.node], at, body.reason);
     case "node-expire-policy":
@@ -234,21 +235,26 @@ function revokeNodes(
   reason: string,
 ): MeshState {
   if (ids.length === 0) return state;
-  const nodes = new Map(state.nodes);
   const revoked = new Map(state.revoked);
   for (const id of ids) {
-    revoked.set(id, { id, identity: nodes.get(id)!.identity, at, reason });
-    nodes.delete(id);
+    revoked.set(id, { id, identity: state.nodes.get(id)!.identity, at, reason });
   }
   if (revoked.size > MAX_REVOKED) {
     throw new MeshError("entry-conflict", `Cannot revoke: ${MAX_REVOKED} nodes are revoked`);
   }
+  return { ...withoutNodes(state, ids), revoked };
+}
+
+/** Ends memberships; nothing is held against who comes back. */
+function withoutNodes(state: MeshState, ids: readonly PeerId[]): MeshState {
+  const nodes = new Map(state.nodes);
+  for (const id of ids) nodes.delete(id);
   // An id that returns must not find what was set for it.
   const transports = [...state.transports].filter(([, { node, peer }]) =>
     nodes.has(node) && nodes.has(peer)
   );
   const isSame = transports.length === state.transports.size;
-  return { ...state, nodes, revoked, transports: isSame ? state.transports : new Map(transports) };
+  return { ...state, nodes, transports: isSame ? state.transports : new Map(transports) };
 }
 
 function expectNotLastAdmin(state: MeshState, user: User): void {

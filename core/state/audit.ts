@@ -27,7 +27,7 @@ export interface AuditLine {
   readonly at: number;
   readonly action: Body["type"];
   readonly by: {
-    /** The user's name then, or `token ID`, or `unknown`. */
+    /** The user's name then, or `token ID`, `node ID`, or `unknown`. */
     readonly name: string;
     /** As `ssh-keygen -l` shows it. */
     readonly key: string;
@@ -116,5 +116,8 @@ function summary(policy: Policy | null | undefined): unknown {
 
 function nameOf(body: Body, signer: string, state: MeshState): string {
   if (body.type === "node-admit" && body.authority !== null) return `token ${body.authority}`;
-  return userOfKey(state, signer)?.name ?? "unknown";
+  const user = userOfKey(state, signer);
+  if (user) return user.name;
+  const node = state.nodes.values().find(({ identity }) => identity === signer);
+  return node ? `node ${node.id}` : "unknown";
 }

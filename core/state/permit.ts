@@ -5,6 +5,7 @@
  * | --- | --- |
  * | the key of an admin | everything; a node-admit in their own name |
  * | the key of a user | the rotation of their own key |
+ * | the key of a node | the node-revoke of itself: it leaves |
  * | the key of a token-authority | node-admit within its limits |
  *
  * **Why token authorities.** A join token has to work while no admin is there, so somebody else
@@ -20,8 +21,11 @@
  * Either way every node checks the limits itself. One limit is softer than it looks: when an
  * admission was made is its signer's word, bounded by the last entry of an admin. A coordinator that
  * helps the holder of an expired token can date their admission back to then; withdrawing a token
- * ends it for certain. A node that was revoked comes back by an admin only: otherwise a token that
- * is still good would undo the revocation.
+ * ends it for certain. A node that an admin revoked comes back by an admin only: otherwise a token
+ * that is still good would undo the revocation.
+ *
+ * **Leaving.** What a machine's own key revokes has left and may come back by a token, also where
+ * that key is an admin's. Who stole a key gains nothing by it: a token admits any new key as well.
  * @module
  */
 import { fromBase64Url } from "../bytes.ts";
@@ -29,12 +33,13 @@ import { MeshError } from "../errors.ts";
 import { peerIdOf, verify } from "../identity/keys.ts";
 import { type BodyOf, proofBytes } from "./bodies.ts";
 import type { Entry, VerifiedEntry } from "./entry.ts";
-import { type Authority, type MeshState, type User, userOfKey } from "./state.ts";
+import { type Authority, type MemberNode, type MeshState, type User, userOfKey } from "./state.ts";
 
 /** On whose behalf an entry holds. */
 export type Actor =
   | { readonly type: "admin"; readonly user: User }
   | { readonly type: "user"; readonly user: User }
+  | { readonly type: "node"; readonly node: MemberNode }
   | { readonly type: "authority"; readonly authority: Authority };
 
 /**
@@ -51,6 +56,8 @@ export function permit(state: MeshState, { entry, signer }: VerifiedEntry): Acto
     expectProof(body, entry.meshId);
     return { type: user.isAdmin ? "admin" : "user", user };
   }
+  const node = body.type === "node-revoke" ? state.nodes.get(body.node) : undefined;
+  if (node?.identity === signer) return { type: "node", node };
   if (user?.isAdmin) return { type: "admin", user };
   const who = user
     ? `user ${user.name} is no admin`
@@ -99,7 +106,7 @@ function admitting(
     : body.expiresAfterMs !== limits.expiresAfterMs
     ? "it is for nodes that expire otherwise"
     : state.revoked.has(id)
-    ? `node ${id} was revoked, only an admin can let it in again`
+    ? `node ${id} was revoked, only an admin can let it in again: tunnelmesh node admit ${id}`
     : null;
   if (excess === null) return authority;
   throw new MeshError("authority-exceeded", `Cannot admit node by "${authority.id}": ${excess}`);

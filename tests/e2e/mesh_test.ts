@@ -5,6 +5,7 @@
  */
 import { strict as assert } from "node:assert";
 import type { ResolveReport, StatusReport } from "../../core/daemon/api_types.ts";
+import type { MeshReport } from "../../core/daemon/mesh_report.ts";
 import { SUFFIXES } from "../../core/ids.ts";
 import { meshTest } from "./lab/mesh.ts";
 import { waitFor } from "./lab/process.ts";
@@ -69,7 +70,7 @@ meshTest({
 });
 
 meshTest({
-  name: "leave takes the node's names and address from the mesh, and its interface away",
+  name: "leave takes a node's names and address away, and its interface; a token brings it back",
   run: async (mesh) => {
     const [a, b] = [mesh.node("a"), mesh.node("b")];
     await mustPing(a.machine, "b.mesh");
@@ -84,6 +85,10 @@ meshTest({
     });
     assert.doesNotMatch(await b.machine.must(["ip", "link"]), /tun-mesh/);
     assert.doesNotMatch(await mesh.coordinator.machine.must(["ip", "route"]), new RegExp(ip4));
+    const { nodes } = await mesh.coordinator.api<MeshReport>("/v1/mesh");
+    assert.deepEqual(nodes.map(({ name }) => name).sort(), ["a", "c"], "the log has it no more");
+    await b.start();
+    await waitForPing(a.machine, "b.mesh");
   },
 });
 

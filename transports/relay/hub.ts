@@ -90,7 +90,10 @@ export interface RelayCounts {
 }
 
 export interface RelayHubOptions {
-  /** The identity key (base64url) of a member of the mesh, or null. */
+  /**
+   * The identity key (base64url) of a member of the mesh, or null.
+   * @throws {MeshError} why it is none; whoever says hello is told.
+   */
   readonly identityOf: (peer: PeerId) => string | null;
   readonly random: Random;
 }
