@@ -29,15 +29,7 @@ import { errorMessage, MeshError } from "../core/errors.ts";
 import type { Identity } from "../core/identity/keys.ts";
 import { decodeToken } from "../core/identity/token.ts";
 import { peerNameFrom } from "../core/ids.ts";
-import {
-  type Endpoint,
-  formatEndpoint,
-  formatPrefix,
-  parseEndpoint,
-  parsePrefix,
-  prefixesOverlap,
-} from "../core/ip.ts";
-import type { StaticPeer } from "../core/node.ts";
+import { formatPrefix, parsePrefix, prefixesOverlap } from "../core/ip.ts";
 import { isCoordinator } from "../core/state/state.ts";
 import type { LogFile } from "../core/platform/log_file.ts";
 import { useProxy } from "../core/platform/proxy.ts";
@@ -49,10 +41,11 @@ import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";
 import { withFreePorts } from "./coordinator_ports.ts";
 import { CoordinatorProcess } from "./coordinator_process.ts";
-import type { NodeRunOptions, UpRunOptions, WireguardPeerOptions } from "./run_options.ts";
+import type { NodeRunOptions, UpRunOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
 import { openLinks, openRelay } from "./links.ts";
 import { untilSignal } from "./signals.ts";
+import { staticPeer } from "./static_peers.ts";
 import { VERSION } from "./version.ts";
 
 /** How long the line that `up` prints admits machines. */
@@ -366,30 +359,6 @@ async function freeCidr4(dataDir: string, usedCidrs: readonly string[]): Promise
       hint: "Choose a free IPv4 range with --cidr",
     });
   }
-}
-
-async function staticPeer(peer: WireguardPeerOptions): Promise<StaticPeer> {
-  return {
-    name: peer.name,
-    publicKey: peer.publicKey,
-    presharedKey: peer.presharedKey,
-    allowedIps: peer.allowedIps.map((text) => parsePrefix(text)!),
-    endpoint: peer.endpoint === null ? null : await resolveEndpoint(peer.endpoint),
-    persistentKeepaliveMs: peer.persistentKeepaliveMs,
-  };
-}
-
-/** @throws {MeshError} `config-invalid` when the host has no address. */
-async function resolveEndpoint(text: string): Promise<Endpoint> {
-  const literal = parseEndpoint(text);
-  if (literal) return formatEndpoint(literal.ip, literal.port);
-  const at = text.lastIndexOf(":");
-  const [host, port] = [text.slice(0, at), Number(text.slice(at + 1))];
-  for (const type of ["A", "AAAA"] as const) {
-    const found = await Deno.resolveDns(host, type).catch(() => []);
-    if (found[0]) return formatEndpoint(found[0], port);
-  }
-  throw new MeshError("config-invalid", `Cannot use endpoint "${text}": its name has no address`);
 }
 
 /** @throws {MeshError} `unsupported` where there is no data plane yet. */
