@@ -7,7 +7,7 @@ import { MeshError } from "../../core/errors.ts";
 import { Label, sortedSet } from "../../core/state/bodies.ts";
 import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
 import { type Column, formatTime } from "../format.ts";
-import { absenceOf, absenceOption, parseAbsence } from "../node_expiry.ts";
+import { absenceOf, absenceOption, expiryShown, parseAbsence } from "../node_expiry.ts";
 import { admit } from "./node_admit.ts";
 import { applyChange, findNode, standingOf } from "../mesh_standing.ts";
 import { KEY, YES } from "../statements.ts";
@@ -37,7 +37,7 @@ const list = defineCommand({
       node.user ?? "-",
       node.tags.join(", ") || "-",
       node.online === true ? out.green("online") : `seen ${formatTime(node.lastSeen)}`,
-      node.expiresAt === null ? "never" : formatTime(node.expiresAt),
+      expiryShown(node, Date.now(), out),
       node.id,
     ]);
   },

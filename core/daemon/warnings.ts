@@ -21,7 +21,8 @@ export function controlWarnings(
   }
   if (state === "refused") {
     const why = lastError ?? "it did not say why";
-    warnings.push(`The coordinator refuses this node: ${why}. Leave and join with a new token`);
+    const how = "An admin can renew or admit it; or leave and join with a new token";
+    warnings.push(`The coordinator refuses this node: ${why}. ${how}`);
   }
   return warnings;
 }
