@@ -248,7 +248,9 @@ function ownRecord(state: State, node: Node, signed: SignedRecord): NodeRecord {
     throw refuse("another one signed it");
   }
   if (record.meshId !== state.meshId) throw refuse("it is for another mesh");
-  if (record.seq <= node.recordSeq) {
+  // Whom the log had taken out may go on with the record that it had.
+  const isAgain = node.record === null && state.removed.get(node.id) === record.seq;
+  if (record.seq <= node.recordSeq && !isAgain) {
     throw refuse(`sequence ${record.seq} does not follow ${node.recordSeq}`);
   }
   return record;

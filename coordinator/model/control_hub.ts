@@ -40,6 +40,7 @@ import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { SyncEvent } from "../../core/state/sync.ts";
 import { expectPresent } from "./absence.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
+import { mayReturn } from "./returning.ts";
 import { Directory } from "./directory.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { LogDesk } from "./log_desk.ts";
@@ -243,8 +244,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const id = peerIdOf(key);
     expectPresent(this.#options, id, this.#wallTime);
     const isProven = verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
-    const { adoption } = this.#options;
-    if (adoption && isProven) this.#follow(adoption.take(hello.record, this.#wallTime), now);
+    if (isProven) this.#welcome(id, hello.record, now);
     const node = memberOf(this.#state, id);
     if (!isProven || node.identity !== hello.identity) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
@@ -270,6 +270,17 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const source = String(connection.id);
     this.#log({ type: "connected", source, key: node.identity, isCoordinator: false }, now);
     this.#markDirty(node.id, now);
+  }
+
+  /** Takes the word of a member that is not registered for what it is called and where it is. */
+  #welcome(id: PeerId, signed: SignedRecord, now: Millis): void {
+    const { adoption, registry } = this.#options;
+    const at = this.#wallTime;
+    if (adoption) return this.#follow(adoption.take(signed, at), now);
+    if (registry.state.nodes.has(id)) return;
+    const record = this.#verifier.verify(signed);
+    if (record.id !== id || !mayReturn(registry.state, record)) return;
+    this.#follow(registry.execute({ type: "adopt", at, record: signed, seenAt: at }), now);
   }
 
   /** Keeps when a node was heard of: one that is away for too long expires. */
