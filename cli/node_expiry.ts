@@ -4,7 +4,10 @@
  */
 import { z } from "zod";
 import { parseDuration } from "../core/config/units.ts";
-import { DAY_MS } from "../core/state/expiry.ts";
+import type { MeshNodeReport } from "../core/daemon/mesh_report.ts";
+import { DAY_MS, timeUntil, WARN_DAYS } from "../core/state/expiry.ts";
+import { formatTime } from "./format.ts";
+import type { Output } from "./output.ts";
 
 /** An option for how long a node may be away. @param whenAbsent What holds without it. */
 export function absenceOption(whenAbsent: string) {
@@ -28,4 +31,19 @@ export function absenceOf(expiresAfterMs: number | null): string {
   if (expiresAfterMs === null) return "never expires";
   const days = Math.round(expiresAfterMs / DAY_MS * 100) / 100;
   return `expires when it is away for ${days} ${days === 1 ? "day" : "days"}`;
+}
+
+/** When a node expires if it stays away: a date, or in colour how soon; `never`. */
+export function expiryShown(
+  { expiresAt, online }: Pick<MeshNodeReport, "expiresAt" | "online">,
+  now: number,
+  out: Pick<Output, "red" | "yellow">,
+): string {
+  if (expiresAt === null) return "never";
+  if (expiresAt <= now) return out.red("expired");
+  const left = expiresAt - now;
+  // What is there has its whole time before it, however short that is.
+  if (online || left > WARN_DAYS[0] * DAY_MS) return formatTime(expiresAt);
+  const text = timeUntil(expiresAt, now);
+  return left > DAY_MS ? out.yellow(text) : out.red(text);
 }

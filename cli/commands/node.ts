@@ -8,7 +8,7 @@ import { MeshError } from "../../core/errors.ts";
 import { Label, sortedSet } from "../../core/state/bodies.ts";
 import { type Command, defineCommand, defineGroup, type Permissions } from "../command.ts";
 import { type Column, formatTime } from "../format.ts";
-import { absenceOf, absenceOption, parseAbsence } from "../node_expiry.ts";
+import { absenceOf, absenceOption, expiryShown, parseAbsence } from "../node_expiry.ts";
 import { admit } from "./node_admit.ts";
 import { applyChange, findNode, standingOf } from "../mesh_standing.ts";
 import type { Output } from "../output.ts";
@@ -39,7 +39,7 @@ const list = defineCommand({
       node.user ?? "-",
       node.tags.join(", ") || "-",
       stateOf(node, out),
-      node.expiresAt === null ? "never" : formatTime(node.expiresAt),
+      expiryShown(node, Date.now(), out),
       node.id,
     ]);
   },

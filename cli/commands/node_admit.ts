@@ -117,9 +117,9 @@ async function run(
         `Node ${name} is admitted, key ${print}, for ${whose}; it ${
           absenceOf(body.expiresAfterMs)
         }.`,
-        ...isRevoked ? ["On that machine, run `sudo tunnelmesh leave` if it still runs, and:"] : [
-          "On that machine, run:",
-        ],
+        isRevoked
+          ? "Its daemon comes back by itself; where it was reset or has left, run:"
+          : "On that machine, run:",
         "",
         `  ${command}`,
       ],

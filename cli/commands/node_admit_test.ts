@@ -30,7 +30,7 @@ Deno.test("node admit brings a revoked node back as it was, by name, id or key",
     assert.deepEqual(back, rest);
     assert.equal(back.user, BOB.peerId, "it is bob's, not the admin's");
     assert.match(text, /gains?[\s\S]*Node desk is admitted, key SHA256:\S+, for bob; it never exp/);
-    assert.match(text, /tunnelmesh leave` if it still runs/);
+    assert.match(text, /comes back by itself; where it was reset/);
     assert.equal(user.mesh.state.revoked.size, 0);
   }
 });

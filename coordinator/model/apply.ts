@@ -211,12 +211,6 @@ function adopt(state: State, { at, record: signed, seenAt }: CommandOf<"adopt">)
   // What a farewell took back stays so; whom the log took out may bring the same record again.
   const isOld = (state.departed.get(id)?.seq ?? -1) >= seq;
   if (isOld || held?.record && isSameRecord(held.record, signed)) return { state, events: [] };
-  for (const other of state.nodes.values()) {
-    // Records were judged against each other; this one has registered and not told one yet.
-    if (other.record !== null || other.id === id) continue;
-    if (other.ip4 !== ip4 && other.name !== name) continue;
-    throw new MeshError("record-invalid", `Cannot adopt record: ${other.name} has what it claims`);
-  }
   const node: Node = {
     id,
     identity,
@@ -254,7 +248,9 @@ function ownRecord(state: State, node: Node, signed: SignedRecord): NodeRecord {
     throw refuse("another one signed it");
   }
   if (record.meshId !== state.meshId) throw refuse("it is for another mesh");
-  if (record.seq <= node.recordSeq) {
+  // Whom the log had taken out may go on with the record that it had.
+  const isAgain = node.record === null && state.removed.get(node.id) === record.seq;
+  if (record.seq <= node.recordSeq && !isAgain) {
     throw refuse(`sequence ${record.seq} does not follow ${node.recordSeq}`);
   }
   return record;

@@ -39,8 +39,8 @@ import type { Ip } from "../../core/ip.ts";
 import { type Machine, type Millis, NEVER } from "../../core/machine.ts";
 import type { SyncEvent } from "../../core/state/sync.ts";
 import { expectPresent } from "./absence.ts";
-import { Adoption } from "./adoption.ts";
 import { memberOf, type ModelEvent } from "./apply.ts";
+import { mayReturn } from "./returning.ts";
 import { Directory } from "./directory.ts";
 import { RateLimiter } from "./rate_limiter.ts";
 import { LogDesk } from "./log_desk.ts";
@@ -244,8 +244,7 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     const id = peerIdOf(key);
     expectPresent(this.#options, id, this.#wallTime);
     const isProven = verify(key, controlBytes(connection.nonce), fromBase64Url(hello.signature));
-    const adoption = this.#options.adoption ?? this.#salvage(id);
-    if (adoption && isProven) this.#follow(adoption.take(hello.record, this.#wallTime), now);
+    if (isProven) this.#welcome(id, hello.record, now);
     const node = memberOf(this.#state, id);
     if (!isProven || node.identity !== hello.identity) {
       throw new MeshError("identity-mismatch", "Cannot accept hello: the signature is not its own");
@@ -273,10 +272,15 @@ export class ControlHub implements Machine<HubEvent, HubEffect> {
     this.#markDirty(node.id, now);
   }
 
-  /** For a member that a registry from a backup lacks: it keeps what its own record says. */
-  #salvage(id: PeerId): Adoption | null {
-    const { registry, mesh } = this.#options;
-    return registry.state.nodes.has(id) ? null : new Adoption(registry, mesh, this.#verifier);
+  /** Takes the word of a member that is not registered for what it is called and where it is. */
+  #welcome(id: PeerId, signed: SignedRecord, now: Millis): void {
+    const { adoption, registry } = this.#options;
+    const at = this.#wallTime;
+    if (adoption) return this.#follow(adoption.take(signed, at), now);
+    if (registry.state.nodes.has(id)) return;
+    const record = this.#verifier.verify(signed);
+    if (record.id !== id || !mayReturn(registry.state, record)) return;
+    this.#follow(registry.execute({ type: "adopt", at, record: signed, seenAt: at }), now);
   }
 
   /** Keeps when a node was heard of: one that is away for too long expires. */

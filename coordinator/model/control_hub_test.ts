@@ -178,24 +178,3 @@ for (const [name, remote, udpPort, expected] of OBSERVED) {
     assert.deepEqual(netmap.netmap.peers[0]?.endpoints, expected);
   });
 }
-
-Deno.test("ControlHub takes back a member that a registry from a backup lacks, as it was", () => {
-  const rig = new Rig();
-  const { registry } = rig.world;
-  const { peerId: id } = identityOf(1);
-  const record = rig.record(1);
-  const at = EPOCH;
-  registry.execute({ type: "remove", at, id });
-  rig.say(1, rig.hello(1, rig.connect(1), { record }));
-  assert.equal(rig.got(1)[0]?.type, "netmap");
-  const { ip4, name, record: kept } = registry.state.nodes.get(id)!;
-  assert.deepEqual(kept, record);
-
-  // Whoever was given its place in the meantime keeps it.
-  registry.execute({ type: "remove", at, id });
-  const identity = toBase64Url(identityOf(7).publicKey);
-  registry.execute({ type: "register", at, identity, name, aliases: [] });
-  assert.equal(registry.state.nodes.get(identityOf(7).peerId)!.ip4, ip4);
-  rig.say(2, rig.hello(1, rig.connect(2), { record }));
-  assertRefused(rig, 2, "record-invalid");
-});

@@ -13,6 +13,7 @@ import { LogAppendReply, MAX_PEERS } from "../control/messages.ts";
 import type { NetmapView } from "../control/netmap.ts";
 import { MeshError } from "../errors.ts";
 import { type Identity } from "../identity/keys.ts";
+import type { PeerId } from "../ids.ts";
 import { fingerprint } from "../identity/openssh.ts";
 import { encodeToken, TOKEN_SECRET_BYTES, tokenIdOf } from "../identity/token.ts";
 import { admissionKey, inviteBodies } from "../state/admission.ts";
@@ -37,6 +38,8 @@ export interface MeshAdminOptions {
   /** What tokens pin: SHA-256 of the mesh's root certificate, or zeros. */
   readonly caPin: Uint8Array;
   readonly wallTime: () => number;
+  /** Wall time when a node was last heard of, 0 for never. */
+  readonly lastSeen: (id: PeerId) => number;
   /** Makes a signed call to a coordinator. */
   readonly call: (call: SignedCall) => Promise<unknown>;
 }
@@ -94,7 +97,7 @@ export class MeshAdmin {
       }),
       nodes: [...state.nodes.values()].map((each) => {
         const peer = view.peers.get(each.id);
-        const lastSeen = peer?.lastSeen ?? 0;
+        const lastSeen = this.#options.lastSeen(each.id);
         const { expiresAt } = expiryOf(each, lastSeen, wallTime());
         return {
           id: each.id,

@@ -17,6 +17,8 @@ export interface MetricFacts {
   readonly filter: FilterReport;
   /** Number of the policy that the rules are of; null where that is not known. */
   readonly policySeq: number | null;
+  /** Wall time when the next member expires if it stays away; null where none does. */
+  readonly nextExpiry: number | null;
   /** Packets that went no further, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   /** What the filter dropped of each peer, by protocol. */
@@ -106,6 +108,13 @@ export const INSTRUMENTS: readonly Instrument[] = [
     help: "Number of the policy that the rules are of",
     labels: [],
     read: ({ policySeq }) => policySeq === null ? [] : [[{}, policySeq]],
+  },
+  {
+    name: "tunnelmesh_next_node_expiry_timestamp_seconds",
+    type: "gauge",
+    help: "When the next member of the mesh expires if it stays away, Unix time",
+    labels: [],
+    read: ({ nextExpiry }) => nextExpiry === null ? [] : [[{}, Math.floor(nextExpiry / 1000)]],
   },
   {
     name: "tunnelmesh_filter_usable",

@@ -29,6 +29,7 @@ const FACTS: MetricFacts = {
     drops: {},
   },
   policySeq: 42,
+  nextExpiry: 1_800_000_000_999,
   drops: { "no-rule": 3, "no-session": 2 },
   filtered: [{ name: "laptop", counts: { tcp: 7, udp: 0, icmp: 1, other: 0 } }],
 };
@@ -42,6 +43,7 @@ const LINES = [
   'tunnelmesh_filter_rule_hits_total{rule="t1",source="temporary",action="deny",peer="nas"} 5',
   'tunnelmesh_filter_policy_known{peer="nas"} 1',
   'tunnelmesh_filter_policy_seq{peer="nas"} 42',
+  'tunnelmesh_next_node_expiry_timestamp_seconds{peer="nas"} 1800000000',
   'tunnelmesh_filter_usable{peer="nas"} 1',
   'tunnelmesh_drops_total{reason="no-rule",peer="nas"} 3',
   'tunnelmesh_drops_total{reason="replay",peer="nas"} 0',

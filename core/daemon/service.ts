@@ -22,6 +22,7 @@ import type {
 import { type BugReport, bugReport } from "./bugreport.ts";
 import { Daemon } from "./daemon.ts";
 import type { DaemonOptions } from "./open_node.ts";
+import { expiryWarnings, lastSeenOf, nextExpiry, type Onlooker } from "./expiries.ts";
 import type { Exits } from "./exits.ts";
 import { FilterUsers } from "./filter_users.ts";
 import {
@@ -92,6 +93,7 @@ export class NodeService implements LocalApiActions {
       view: daemon.node.control.view,
       caPin,
       wallTime,
+      lastSeen: (id) => lastSeenOf(this.#onlooker(), id),
       call: (call) =>
         callCoordinator({ ...membership, urls: [...daemon.coordinators.urls] }, identity, call),
     });
@@ -292,6 +294,7 @@ export class NodeService implements LocalApiActions {
           version,
           filter: this.filter.report(),
           policySeq: filter.policySeq,
+          nextExpiry: nextExpiry(this.#onlooker()),
           drops: this.#daemon.drops,
           filtered: [...node.peers.values()].map(({ name, slot }) => ({
             name,
@@ -313,8 +316,17 @@ export class NodeService implements LocalApiActions {
         ...this.#metrics?.problems ?? [],
         this.#names.problem,
       ].filter((text) => text !== null),
+      ...expiryWarnings(this.#onlooker(), this.#mesh.isAdmin),
       ...exitWarnings(this.exits.report()),
     ];
+  }
+
+  /** Who looks at the members of the mesh here. */
+  #onlooker(): Onlooker {
+    const { membership: { reply }, logFile: { log }, wallTime } = this.#options;
+    const { control } = this.#daemon.node;
+    const { view, report } = control;
+    return { own: reply.id, state: log.state, view, control: report, now: wallTime() };
   }
 
   /** A peer by name, alias, address or id. */

@@ -24,8 +24,8 @@ export function controlWarnings(
     // The node itself may not have heard of its revocation: who is revoked is told nothing more.
     const isRevoked = why.includes("revoked");
     const advice = isRevoked
-      ? "Only an admin can let it in again"
-      : "Leave and join with a new token";
+      ? "Only an admin can let it in again: tunnelmesh node admit"
+      : "An admin can renew or admit it; or leave and join with a new token";
     warnings.push(`The coordinator refuses this node: ${why}. ${advice}`);
   }
   return warnings;

@@ -46,3 +46,14 @@ export function expiryOf(
   );
   return days === undefined ? { state: "member", expiresAt } : { state: "warned", expiresAt, days };
 }
+
+/** How long that is from now: `in 6 days`, `in 1 hour`, `in 20 minutes`; rounded down. */
+export function timeUntil(at: number, now: number): string {
+  const minutes = Math.max(1, Math.floor((at - now) / 60_000));
+  const [count, unit] = minutes >= 2 * 1440
+    ? [Math.floor(minutes / 1440), "day"]
+    : minutes >= 60
+    ? [Math.floor(minutes / 60), "hour"]
+    : [minutes, "minute"];
+  return `in ${count} ${unit}${count === 1 ? "" : "s"}`;
+}

@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { DAY_MS, type Expiry, expiryOf } from "./expiry.ts";
+import { DAY_MS, type Expiry, expiryOf, timeUntil } from "./expiry.ts";
 
 const T = 1_800_000_000_000;
 const NODE = { expiresAfterMs: 100 * DAY_MS, renewedAt: T };
@@ -50,4 +50,16 @@ Deno.test("expiryOf() warns of a short life only towards its end", () => {
   const hours = { expiresAfterMs: DAY_MS / 4, renewedAt: T };
   assert.equal(expiryOf(hours, 0, T + DAY_MS / 8).state, "member");
   assert.equal(expiryOf(hours, 0, T + DAY_MS / 4).state, "expired");
+});
+
+Deno.test("timeUntil() rounds down, and never to nothing", () => {
+  const cases: [ms: number, text: string][] = [
+    [13.9 * DAY_MS, "in 13 days"],
+    [2 * DAY_MS, "in 2 days"],
+    [1.9 * DAY_MS, "in 45 hours"],
+    [3_600_000, "in 1 hour"],
+    [3_599_999, "in 59 minutes"],
+    [1, "in 1 minute"],
+  ];
+  for (const [ms, text] of cases) assert.equal(timeUntil(T + ms, T), text);
 });

@@ -10,7 +10,7 @@ import { type Mesh, meshTest } from "./lab/mesh.ts";
 import type { Node } from "./lab/node.ts";
 import { applyPolicy, tryToApply } from "./lab/policy.ts";
 import { waitFor } from "./lab/process.ts";
-import { mustPing, ping, serveBulk } from "./lab/traffic.ts";
+import { mustPing, ping, serveBulk, waitForPing } from "./lab/traffic.ts";
 import { assertWithin } from "./nat/world.ts";
 
 const WEB = 8080;
@@ -94,8 +94,7 @@ meshTest({
 });
 
 meshTest({
-  name:
-    "a node that is revoked is a stranger everywhere at once, and does not come back by a token",
+  name: "a node that is revoked is a stranger everywhere at once, and comes back by an admin only",
   run: async (mesh) => {
     const [a, c] = [mesh.node("a"), mesh.coordinator];
     const bob = await invite(mesh, "bob");
@@ -124,7 +123,15 @@ meshTest({
     const forgetful = ["--state-dir", `${bob.machine.directory}/home/other`];
     const again = await bob.cli("join", c.invitation!.url, "--token", token, ...forgetful);
     assert.notEqual(again.code, 0);
-    assert.match(again.stderr, /revoked/);
+    assert.match(again.stderr, /revoked.*node admit/s);
+
+    const admitted = await c.cli("node", "admit", "bob-pc", "--yes");
+    assert.equal(admitted.code, 0, admitted.stderr);
+    assert.match(admitted.stdout, /is admitted, key SHA256:\S+, for bob;/);
+    await bob.start();
+    await bob.waitForStatus("connected", ({ coordinator }) => coordinator.state === "connected");
+    await waitForPing(a.machine, (await bob.addresses()).ip4);
+    assert.deepEqual((await report(c)).revoked, []);
   },
 });
 
