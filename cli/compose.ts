@@ -44,7 +44,7 @@ import { CoordinatorProcess } from "./coordinator_process.ts";
 import type { NodeRunOptions, UpRunOptions } from "./run_options.ts";
 import { machineAddresses } from "./machine_addresses.ts";
 import { openLinks, openRelay } from "./links.ts";
-import { untilSignal } from "./signals.ts";
+import { nextSignal, untilSignal } from "./signals.ts";
 import { staticPeer } from "./static_peers.ts";
 import { VERSION } from "./version.ts";
 
@@ -142,6 +142,8 @@ async function serveNode(
   const { progress } = options;
   const { membership } = standing;
   const interfaceName = await interfaceFor(options, state, membership);
+  // One that comes while the system is being changed has to find what undoes that.
+  const signal = nextSignal();
   const service = await NodeService.start(
     await serviceOptions(options, state, standing, interfaceName),
   );
@@ -150,7 +152,7 @@ async function serveNode(
     const coordinatorUrl = membership.urls[0] ?? null;
     progress.ready({ name, addresses, meshId, interfaceName, coordinatorUrl });
     await whenReady(service);
-    const reason = await untilSignal(service.stopped);
+    const reason = await untilSignal(service.stopped, signal);
     progress.stopping(reason === "leave" ? "Left the mesh" : "Stopping");
     await service.close(true);
   } finally {

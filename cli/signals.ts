@@ -4,10 +4,10 @@
  */
 
 /**
- * Waits for a signal or for `work`, whichever comes first; returns what `work` gave, or "signal". A
- * second signal ends the process at once, for users whose first one was not heeded.
+ * Listens from here on; resolves at the first signal. A second one ends the process at once, for
+ * users whose first one was not heeded.
  */
-export async function untilSignal<T>(work: Promise<T>): Promise<T | "signal"> {
+export function nextSignal(): Promise<"signal"> {
   const signalled = Promise.withResolvers<"signal">();
   let count = 0;
   const onSignal = () => {
@@ -15,5 +15,13 @@ export async function untilSignal<T>(work: Promise<T>): Promise<T | "signal"> {
     signalled.resolve("signal");
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  return await Promise.race([work, signalled.promise]);
+  return signalled.promise;
+}
+
+/** Waits for a signal or for `work`, whichever comes first; returns what `work` gave, or "signal". */
+export async function untilSignal<T>(
+  work: Promise<T>,
+  signal = nextSignal(),
+): Promise<T | "signal"> {
+  return await Promise.race([work, signal]);
 }

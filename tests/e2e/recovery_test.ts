@@ -75,6 +75,22 @@ meshTest({
 });
 
 meshTest({
+  name: "SIGTERM in the middle of a start undoes what it has changed by then",
+  mesh: { nodes: ["b"] },
+  run: async (mesh) => {
+    const b = mesh.node("b");
+    assert.equal(await b.stop(), 0);
+    b.spawn();
+    await waitFor("the interface", async () => {
+      return (await b.machine.must(["ip", "-o", "link"])).includes("tun-mesh");
+    }, { timeoutMs: 20_000, everyMs: 5 });
+    assert.equal(await b.stop(), 0);
+    await assertNoTraces(b);
+    assert.deepEqual(await b.machine.pids(), []);
+  },
+});
+
+meshTest({
   name: "what a SIGKILL left behind is undone by the next start, and gone after its end",
   run: async (mesh) => {
     const b = mesh.node("b");
