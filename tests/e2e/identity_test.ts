@@ -24,7 +24,7 @@ rules:
   - { from: everyone, to: self, ports: any }
   - { from: everyone, to: everyone, ports: [ping, mesh] }
   - { from: user:bob, to: node:a, ports: tcp/${WEB}, comment: The web server }
-  - { from: user:bob, to: everyone, ports: udp/9, comment: Thrown away }
+  - { from: everyone, to: everyone, ports: udp/9, comment: Thrown away }
 tests:
   - from: user:bob
     allow: a:${WEB}
