@@ -32,6 +32,7 @@ import { peerNameFrom } from "../core/ids.ts";
 import { formatPrefix, parsePrefix, prefixesOverlap } from "../core/ip.ts";
 import { isCoordinator } from "../core/state/state.ts";
 import type { LogFile } from "../core/platform/log_file.ts";
+import type { MeshLog } from "../core/state/log.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { meshInterfaces } from "../core/platform/linux/mesh_interfaces.ts";
@@ -315,16 +316,20 @@ async function belong(
   }
 }
 
-/** Opens the mesh's log, which a machine that has none reads from the coordinator. */
+/**
+ * Opens the mesh's log, which a machine that has none reads from the coordinator.
+ * @param known The log as joining has shown it.
+ */
 async function withLog(
   state: StateDir,
   membership: Membership,
   identity: Identity,
+  known: MeshLog | null = null,
 ): Promise<Belonging> {
   const { meshId } = membership.reply;
   const kept = openLogFile(state, meshId);
   if (kept) return new Belonging(membership, kept);
-  const log = await readLog(
+  const log = known ?? await readLog(
     null,
     meshId,
     (from) =>

@@ -25,9 +25,10 @@ import { RateLimiter, sourceKey } from "./model/rate_limiter.ts";
 import type { Answer, Moment, Service } from "./model/service.ts";
 import type { Log } from "./log.ts";
 import type { MeshCa } from "./tls.ts";
+import type { Turnstile } from "./turnstile.ts";
 
-/** Requests of one source: joining takes two, so this is for a rack that joins behind one NAT. */
-const REQUEST_LIMIT = { burst: 100, perSecond: 10, capacity: 8192 };
+/** Requests of one source: joining takes three, so this is for a rack that joins behind one NAT. */
+const REQUEST_LIMIT = { burst: 300, perSecond: 30, capacity: 8192 };
 
 /** What is asked of the mesh's certificate authority. */
 export type Certifier = Pick<MeshCa, "certificate" | "issue" | "certifyCoordinator">;
@@ -39,6 +40,8 @@ export interface AppOptions {
   readonly version: string;
   readonly log: Log;
   readonly moment: () => Moment;
+  /** Has machines that join follow one another. */
+  readonly turnstile: Turnstile;
   /** Tells the control hub what a request changed. */
   readonly publish: (events: readonly ModelEvent[]) => void;
 }
@@ -50,7 +53,7 @@ export interface Env {
 
 /** Builds the app. */
 export function createApp(options: AppOptions): Hono<Env> {
-  const { service, ca, log, moment, publish } = options;
+  const { service, log, moment, publish } = options;
   const limiter = new RateLimiter(REQUEST_LIMIT);
   const app = new Hono<Env>();
   const changing = changeTeller(publish);
@@ -79,9 +82,32 @@ export function createApp(options: AppOptions): Hono<Env> {
     const request = parseJson(ChallengeRequest, await c.req.text(), "request for a challenge");
     return c.json(service.challenge(request, moment()));
   });
+  addRegisterRoute(app, options);
+  app.delete(`${PATHS.nodes}/:id`, async (c) => {
+    const id = PeerId.safeParse(c.req.param("id"));
+    if (!id.success) throw new MeshError("peer-unknown", "Cannot find the node: malformed id");
+    const envelope = await envelopeOf(c);
+    const { reply } = changing(() => service.leave(id.data, envelope, moment()));
+    log("info", "Left", { id: id.data });
+    return c.json(reply);
+  });
+  addLogRoutes(app, options);
+  return app;
+}
+
+/** Membership: what a machine asks for once, and its certificates. */
+function addRegisterRoute(app: Hono<Env>, options: AppOptions): void {
+  const { service, ca, log, moment, publish, turnstile } = options;
+  const changing = changeTeller(publish);
   app.post(PATHS.register, async (c) => {
     const envelope = await envelopeOf(c);
-    const answer = changing(() => service.register(envelope, moment()));
+    const answer = changing(() => {
+      try {
+        return service.register(envelope, moment());
+      } finally {
+        turnstile.leave(senderOf(envelope));
+      }
+    });
     const registration = answer.reply;
     const reply: RegisterReply = { ...registration, caCertificate: ca.certificate };
     if (answer.tlsPublicKey !== null) {
@@ -95,22 +121,15 @@ export function createApp(options: AppOptions): Hono<Env> {
     log("info", "Registered", { name: reply.name, id: reply.id });
     return c.json(reply);
   });
-  app.delete(`${PATHS.nodes}/:id`, async (c) => {
-    const id = PeerId.safeParse(c.req.param("id"));
-    if (!id.success) throw new MeshError("peer-unknown", "Cannot find the node: malformed id");
-    const envelope = await envelopeOf(c);
-    const { reply } = changing(() => service.leave(id.data, envelope, moment()));
-    log("info", "Left", { id: id.data });
-    return c.json(reply);
-  });
-  addLogRoutes(app, options);
-  return app;
 }
 
 /** The mesh's log, for those who are in the mesh or invited to it. */
-function addLogRoutes(app: Hono<Env>, { service, log, moment, publish }: AppOptions): void {
+function addLogRoutes(app: Hono<Env>, options: AppOptions): void {
+  const { service, log, moment, publish, turnstile } = options;
   app.post(PATHS.logRead, async (c) => {
-    return c.json(service.readLog(await envelopeOf(c), moment()));
+    const { identity, joins, read } = service.readLog(await envelopeOf(c), moment());
+    if (joins) await turnstile.enter(identity);
+    return c.json(read(moment()));
   });
   app.post(PATHS.log, async (c) => {
     const text = await c.req.text();
@@ -162,6 +181,11 @@ function checkLength(request: HonoRequest, max: number): void {
   }
   if (bytes <= (isBodiless ? 0 : max)) return;
   throw new MeshError("request-too-large", `Cannot read request: ${bytes} bytes are announced`);
+}
+
+/** Who says to have sent it, which need not be true. */
+function senderOf({ body }: Envelope): string {
+  return /"identity":"([A-Za-z0-9_-]{43})"/.exec(body)?.[1] ?? "";
 }
 
 async function envelopeOf(c: Context<Env>): Promise<Envelope> {

@@ -26,6 +26,7 @@ import type { FirstToken } from "./model/mesh.ts";
 import { startStunServer } from "./stun_server.ts";
 import { type Moment, Service } from "./model/service.ts";
 import { RelaySockets } from "./relay_sockets.ts";
+import { Turnstile } from "./turnstile.ts";
 import { MeshCa, type PemPair, readCertificate } from "./tls.ts";
 
 /** IPv4 range of a mesh that names none. */
@@ -124,7 +125,8 @@ async function start(
   const relay = RelaySockets.of({ mesh, registry }, { random, moment });
   const sockets = new ControlSockets(hub, { moment, log, gone: (peers) => relay.end(peers) });
   const publish = (events: readonly ModelEvent[]) => sockets.publish(events);
-  const app = createApp({ service, ca, version, log, moment, publish });
+  const turnstile = new Turnstile();
+  const app = createApp({ service, turnstile, ca, version, log, moment, publish });
   const { server, port, close } = await openHttpsServer({
     listen: options.listen,
     certificate,
@@ -141,6 +143,7 @@ async function start(
     head: mesh.log.head.seq,
     feed: (message) => sockets.feed(message),
     close: async () => {
+      turnstile.close();
       await Promise.all([sockets.close(), relay.close(), stun.close()]);
       await close();
     },

@@ -302,6 +302,7 @@ tlsTest(
         coordinatorVersion: "",
       },
       caCertificate: null,
+      log: null,
       url: server.url,
     });
     await node.until(() => node.client.report.lastError !== null, "refused by TLS");

@@ -298,7 +298,7 @@ Deno.test("a follower registers nobody and orders nothing: it names who does; fa
     { code: "not-leading", message: named },
   );
   const read = follower.readLog(called("POST", PATHS.logRead, { from: 0 }), world.moment);
-  assert.equal(read.head, world.log.head.seq);
+  assert.equal(read.read(world.moment).head, world.log.head.seq);
   const facts = { name, addresses: [...addresses], aliases, meshId, seq: 0 };
   const record = signNodeRecord(identityOf(0), { ...facts, left: true });
   const farewell = called("DELETE", `${PATHS.nodes}/${id}`, { record });

@@ -93,7 +93,8 @@ Deno.test("Service.register() makes the first node's user the admin, once", () =
   refuses(() => service.register(firstRequest(world, FIRST, wrong), moment), "token-invalid");
   refuses(() => service.register(registration(world, FIRST), moment), "token-invalid");
   const before = service.readLog(logRequest(world, FIRST, secret), moment);
-  assert.equal(before.head, 0);
+  assert.equal(before.joins, true);
+  assert.equal(before.read(moment).head, 0);
   const { reply } = service.register(firstRequest(world, FIRST, secret), moment);
   assert.deepEqual([reply.isAdmin, reply.isCoordinator], [true, false]);
   const users = [...world.log.state.users.values()].map(({ name, isAdmin }) => [name, isAdmin]);

@@ -131,7 +131,7 @@ export class Mesh {
    * Entries from `from` on, for a member or for whom a join token still invites.
    * @throws {MeshError} "peer-unknown", "token-*"
    */
-  read(reader: LogReader, proof: Uint8Array, wallTime: number): LogReadReply {
+  read(reader: LogReader, proof: Uint8Array, wallTime: number): Omit<LogReadReply, "challenge"> {
     const { id, from, token } = reader;
     if (!this.isMember(id)) {
       if (!token) throw this.#stranger(id);

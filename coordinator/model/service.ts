@@ -56,6 +56,14 @@ export interface Answer<T> {
   readonly events: readonly ModelEvent[];
 }
 
+/** What is read of the log, when it is read. */
+export interface LogReading {
+  readonly identity: string;
+  /** Whether it is read to join, so that an entry will follow. */
+  readonly joins: boolean;
+  read(moment: Moment): LogReadReply;
+}
+
 /** A registration's reply but for the certificates. */
 export type Registration = Omit<RegisterReply, "caCertificate" | "certificate">;
 
@@ -152,13 +160,21 @@ export class Service {
    * `POST /api/v1/log/read`, for members and the invited.
    * @throws {MeshError} "peer-unknown", "token-*"
    */
-  readLog(envelope: Envelope, moment: Moment): LogReadReply {
+  readLog(envelope: Envelope, moment: Moment): LogReading {
     const body = parseJson(LogReadBody, envelope.body, "request for the mesh's log");
     this.#authenticateCall("POST", PATHS.logRead, envelope, body, moment);
     const { identity, challenge, from, token } = body;
     const proof = tokenProofBytes(challenge, identity);
+    const { mesh } = this.#options;
     const reader = { id: idOf(identity), from, token };
-    return this.#options.mesh.read(reader, proof, moment.wallTime);
+    const read = () => mesh.read(reader, proof, moment.wallTime);
+    // Who may not read is refused before anybody waits.
+    read();
+    return {
+      identity,
+      joins: !mesh.isMember(reader.id),
+      read: ({ now }) => ({ ...read(), challenge: this.#challenges.issue(identity, now) }),
+    };
   }
 
   /**

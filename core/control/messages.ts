@@ -199,6 +199,8 @@ export const LogReadReply = z.strictObject({
   entries: z.array(z.unknown()).max(MAX_LOG_ENTRIES),
   /** The newest entry that there is. */
   head: z.int().nonnegative(),
+  /** For the next request of the same sender. */
+  challenge: ShortBase64Url,
 });
 export type LogReadReply = z.infer<typeof LogReadReply>;
 

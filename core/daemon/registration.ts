@@ -59,6 +59,8 @@ export interface Registration {
   /** What to trust from here on; null for the system's roots. */
   readonly caCertificate: string | null;
   readonly url: string;
+  /** The mesh's log with this node in it, where it had to be read; null else. */
+  readonly log: MeshLog | null;
 }
 
 /** A coordinator and what it is checked against. */
@@ -123,12 +125,16 @@ async function registerAt(url: string, options: RegisterOptions): Promise<Regist
     : options.caCertificate;
   const coordinator = { url, caCertificate };
   const key = await tlsKey(state, "tls/key.pem");
+  let invitation: Invitation | null = null;
   for (let attempt = 1;; attempt++) {
     try {
-      const reply = await ask(coordinator, options, key.publicKey);
+      if (token) {
+        invitation = await readInvitation(coordinator, options.identity, token, invitation);
+      }
+      const { reply, log } = await ask(coordinator, options, key.publicKey, invitation);
       await state.writeText("tls/ca.pem", reply.caCertificate);
       if (reply.certificate) await state.writeText("tls/cert.pem", reply.certificate);
-      return { reply, caCertificate, url };
+      return { reply, caCertificate, url, log };
     } catch (error) {
       // Another machine's entry came first: what follows it has to be signed anew.
       const isLate = error instanceof MeshError && LATE.includes(error.code);
@@ -142,16 +148,25 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** The mesh's log as an invited machine read it, and a challenge for what it says next. */
+interface Invitation {
+  readonly log: MeshLog;
+  readonly challenge: string;
+}
+
 /** One request to be registered, with what the mesh's log needs of a stranger. */
 async function ask(
   coordinator: CoordinatorAddress,
   options: RegisterOptions,
   tlsPublicKey: string,
-): Promise<RegisterReply> {
+  invitation: Invitation | null,
+): Promise<Pick<Registration, "reply" | "log">> {
   const { url, caCertificate } = coordinator;
   const { identity, token, name, aliases, version } = options;
-  const log = token && await readInvitation(coordinator, identity, token);
-  const challenge = await challengeFor(url, identity, caCertificate);
+  const challenge = invitation?.challenge ?? await challengeFor(url, identity, caCertificate);
+  const admission = token && invitation
+    ? admissionOf(invitation.log, token, options, challenge)
+    : {};
   const envelope = signRegistration(identity, {
     challenge,
     identity: toBase64Url(identity.publicKey),
@@ -160,7 +175,7 @@ async function ask(
     version,
     tlsPublicKey,
     time: Date.now(),
-    ...(token && log ? admissionOf(log, token, options, challenge) : {}),
+    ...admission,
     ...(options.coordinator ? { coordinator: options.coordinator } : {}),
   });
   const answer = await post(url + PATHS.register, JSON.stringify(envelope), caCertificate);
@@ -173,7 +188,10 @@ async function ask(
     const why = `the coordinator answered for mesh ${reply.meshId}, not ${wanted}`;
     throw new MeshError("entry-foreign", `Cannot join: ${why}`);
   }
-  return reply;
+  const log = invitation?.log ?? null;
+  for (const entry of admission.entries ?? []) log?.append(entry);
+  // The first node's entries are the coordinator's.
+  return { reply, log: log?.state.nodes.has(identity.peerId) ? log : null };
 }
 
 /** What a registration says so that the mesh's log takes the node in; nothing for a member. */
@@ -193,29 +211,36 @@ export function admissionOf(
   const at = Math.floor(wallTime());
   const admission = admissionEntry(log, tokenIdOf(secret), key, own, at);
   if (!invitedUser(log.state, secret)) return { entries: [admission] };
-  log.append(admission);
-  return { entries: [admission, claimEntry(log, secret, identity, at)] };
+  const after = log.branch();
+  after.append(admission);
+  return { entries: [admission, claimEntry(after, secret, identity, at)] };
 }
 
 /**
  * The mesh's log as the invited may read it. That it is the log of the mesh that the token is for
  * is checked here: a coordinator cannot show another one.
+ * @param known What was read before.
  */
 async function readInvitation(
   coordinator: CoordinatorAddress,
   identity: Identity,
   token: JoinToken,
-): Promise<MeshLog> {
+  known: Invitation | null,
+): Promise<Invitation> {
   const key = admissionKey(token.secret);
+  const own = toBase64Url(identity.publicKey);
+  let challenge = await challengeFor(coordinator.url, identity, coordinator.caCertificate);
   const read = async (from: number) => {
-    const challenge = await challengeFor(coordinator.url, identity, coordinator.caCertificate);
-    const own = toBase64Url(identity.publicKey);
     const signature = toBase64Url(sign(key, tokenProofBytes(challenge, own)));
     const proof = { id: tokenIdOf(token.secret), signature };
     const body = { challenge, identity: own, from, token: proof };
-    return await callWith(coordinator, identity, { method: "POST", path: PATHS.logRead, body });
+    const call = { method: "POST", path: PATHS.logRead, body } as const;
+    const reply = LogReadReply.parse(await callWith(coordinator, identity, call));
+    challenge = reply.challenge;
+    return reply;
   };
-  return await readLog(null, token.meshId, read);
+  const log = await readLog(known?.log ?? null, token.meshId, read);
+  return { log, challenge };
 }
 
 /**

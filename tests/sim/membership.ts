@@ -77,7 +77,7 @@ export function readLog(
       };
       const body = { challenge, identity: own, from, ...(proof ? { token: proof } : {}) };
       const call = { method: "POST", path: PATHS.logRead, body } as const;
-      return service.readLog(signCall(identity, call), moment);
+      return service.readLog(signCall(identity, call), moment).read(moment);
     });
     const [first, ...rest] = entries;
     const following: readonly unknown[] = log ? entries : rest;
