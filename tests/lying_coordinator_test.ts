@@ -312,7 +312,7 @@ Deno.test("a coordinator cannot show an older policy", async () => {
   assert.deepEqual(rig.alerts.map(({ type }) => type), ["stale"]);
   // Over HTTP, where the entries of before are given out as the next ones.
   const entries = entriesOf(liar.log).slice(-1);
-  const reply = { entries, head: head.seq + 1 };
+  const reply = { entries, head: head.seq + 1, challenge: "c" };
   await assert.rejects(readLog(log, log.meshId, () => Promise.resolve(reply)), {
     code: "log-rollback",
   });
@@ -339,7 +339,11 @@ Deno.test("a coordinator cannot pass another mesh's log for this one's", async (
   const log = meshOfTwo();
   const other = newMeshLog("7");
   await assert.rejects(
-    readLog(null, log.meshId, () => Promise.resolve({ entries: entriesOf(other), head: 0 })),
+    readLog(
+      null,
+      log.meshId,
+      () => Promise.resolve({ entries: entriesOf(other), head: 0, challenge: "c" }),
+    ),
     { code: "entry-foreign" },
   );
   const liar = new Liar(copyOf(log), COORDINATOR_A);

@@ -200,7 +200,7 @@ Deno.test("Service.readLog() shows the log to members and the invited, and to no
   world.register(FIRST, {}, secret);
   const { service, moment, log } = world;
   const read = (identity: Identity, by: Uint8Array | null) => (from: number) =>
-    Promise.resolve(service.readLog(logRequest(world, identity, by, from), moment));
+    Promise.resolve(service.readLog(logRequest(world, identity, by, from), moment).read(moment));
   const logs: MeshLog[] = [
     await readLog(null, log.meshId, read(FIRST, null)),
     await readLog(null, log.meshId, read(STRANGER, secret)),
