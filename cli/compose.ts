@@ -43,7 +43,7 @@ import type { LogFile } from "../core/platform/log_file.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { meshInterfaces } from "../core/platform/linux/mesh_interfaces.ts";
-import { openClock } from "../core/platform/linux/clock.ts";
+import { openClock } from "../core/platform/clocks.ts";
 import { systemRandom } from "../core/daemon/system_random.ts";
 import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";
