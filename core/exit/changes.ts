@@ -58,6 +58,7 @@ export const Change = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("names"),
     comment: z.string().regex(/^tunnelmesh_exit_[\w.-]{1,80}$/),
+    servers: z.array(z.string().refine((text) => parseIp(text) !== null)),
   }),
 ]);
 export type Change = z.infer<typeof Change>;

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { MeshError } from "../../errors.ts";
 import type { ClientExitSettings } from "../../exit/client_plan.ts";
+import { inFolder } from "../_folder.ts";
 import { FakeMac } from "./_fake_mac.ts";
 import { MacExitClient } from "./exit_client.ts";
 
@@ -24,16 +25,6 @@ const SETTINGS: ClientExitSettings = {
 };
 const ANCHOR = "com.apple/000.tunnelmesh.exit.default";
 const UNTOUCHED = new FakeMac().state;
-
-/** Runs a test with a state folder of its own. */
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** A daemon that lives for one call. */
 async function withClient<T>(

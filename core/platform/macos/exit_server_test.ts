@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { parsePrefix } from "../../ip.ts";
 import type { ServerSettings } from "../../exit/server_plan.ts";
+import { inFolder } from "../_folder.ts";
 import { FakeMac } from "./_fake_mac.ts";
 import { MacExitServer } from "./exit_server.ts";
 
@@ -21,15 +22,6 @@ async function withServer(
 ): Promise<void> {
   using server = await MacExitServer.open(folder, mac.run);
   await act(server);
-}
-
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 Deno.test("MacExitServer narrows down before it opens, and undoes that in turn", async () => {
