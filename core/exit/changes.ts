@@ -54,7 +54,7 @@ export const Change = z.discriminatedUnion("kind", [
     kind: z.literal("block"),
     name: z.string().regex(/^tunnelmesh_exit_[\w.-]{1,80}$/),
   }),
-  /** A rule for the resolution of names on Windows, known by its comment. */
+  /** What leads all names to the node, known by this comment. */
   z.strictObject({
     kind: z.literal("names"),
     comment: z.string().regex(/^tunnelmesh_exit_[\w.-]{1,80}$/),
@@ -63,6 +63,7 @@ export const Change = z.discriminatedUnion("kind", [
 ]);
 export type Change = z.infer<typeof Change>;
 export type RouteChange = z.infer<typeof Route>;
+export type NamesChange = Extract<Change, { kind: "names" }>;
 
 /** What keeps traffic from leaving: made first and undone last. */
 export function isGuard({ kind }: Change): boolean {
@@ -96,4 +97,10 @@ export function interfaceWord(name: string): string {
 /** A command that reads nothing. */
 export function command(...argv: [string, ...string[]]): Command {
   return { argv, input: "" };
+}
+
+/** What leads names to the node's resolver; nothing where there is none. */
+export function namesOf(context: string, resolver: string | null): NamesChange[] {
+  const comment = `tunnelmesh_exit_${context}`;
+  return resolver === null ? [] : [{ kind: "names", comment, servers: [resolver] }];
 }

@@ -10,7 +10,16 @@
  * @module
  */
 import { MeshError } from "../errors.ts";
-import { type Change, type Command, command, interfaceWord, type RouteChange } from "./changes.ts";
+import type { Ip } from "../ip.ts";
+import {
+  type Change,
+  type Command,
+  command,
+  interfaceWord,
+  type NamesChange,
+  namesOf,
+  type RouteChange,
+} from "./changes.ts";
 import { type ClientExitSettings, identifier } from "./client_plan.ts";
 import {
   type DefaultRoute,
@@ -33,8 +42,8 @@ export interface AnchorPlan {
 export interface MacClientPlan {
   /** The kill switch; null: the loss of an exit means `direct`. */
   readonly anchor: AnchorPlan | null;
-  /** Past the tunnel, and to nowhere. */
-  readonly closing: readonly RouteChange[];
+  /** Past the tunnel, to nowhere, and names. */
+  readonly closing: readonly Change[];
   /** Into the tunnel. */
   readonly opening: readonly RouteChange[];
 }
@@ -104,11 +113,13 @@ export function otherExit(listing: string, anchor: string): string | null {
 /**
  * Makes the plan of who uses an exit.
  * @param anchor Of {@link anchorName}; null for no kill switch.
+ * @param resolver The node's; null: names are asked for as before, and none is answered while closed.
  */
 export function planMacClient(
   settings: ClientExitSettings,
   routes: RoutesByFamily,
   anchor: string | null,
+  resolver: Ip | null,
 ): MacClientPlan {
   const device = interfaceWord(settings.interfaceName);
   const halves = (family: Family, to: string | null) =>
@@ -124,6 +135,7 @@ export function planMacClient(
     closing: [
       ...endpointRoutes(settings, routes),
       ...FAMILIES.filter((family) => !isCarried(family)).flatMap((family) => halves(family, null)),
+      ...namesOf(identifier(settings.context), resolver),
     ],
     opening: FAMILIES.filter(isCarried).flatMap((family) => halves(family, device)),
   };
@@ -224,6 +236,40 @@ export function parseToken(text: string): string | null {
 /** Whether {@link LIST_REFERENCES} names the token. */
 export function holdsToken(listing: string, token: string): boolean {
   return listing.split(/\s+/).includes(token);
+}
+
+/** Leads all names to the node: a resolver beside the others whose domain is every domain. */
+export function setNames(change: NamesChange): Command {
+  return scutil(
+    "d.init",
+    `d.add ServerAddresses * ${change.servers.join(" ")}`,
+    'd.add SupplementalMatchDomains * ""',
+    `set ${namesKey(change)}`,
+  );
+}
+
+export function removeNames(change: NamesChange): Command {
+  return scutil(`remove ${namesKey(change)}`);
+}
+
+export function showNames(change: NamesChange): Command {
+  return scutil(`show ${namesKey(change)}`);
+}
+
+/** Whether what {@link showNames} prints is this change; scutil(8) never fails by its status. */
+export function hasNames(listing: string, { servers }: NamesChange): boolean {
+  const shown = [...listing.matchAll(/^ *\d+ : (\S+)$/gm)].map(([, value]) => value!);
+  return listing.includes("ServerAddresses") && servers.every((server) => shown.includes(server));
+}
+
+/** configd keeps it until the machine starts anew, whoever has set it. */
+function namesKey({ comment }: NamesChange): string {
+  return `State:/Network/Service/${comment}/DNS`;
+}
+
+function scutil(...lines: string[]): Command {
+  const input = ["open", ...lines, "close", ""].join("\n");
+  return { argv: ["/usr/sbin/scutil"], input };
 }
 
 export function readSysctl(name: ForwardingSysctl): Command {

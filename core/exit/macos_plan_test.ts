@@ -1,11 +1,12 @@
 import { strict as assert } from "node:assert";
 import { parsePrefix } from "../ip.ts";
-import { Change, type RouteChange, undoOrder } from "./changes.ts";
+import { Change, type NamesChange, type RouteChange, undoOrder } from "./changes.ts";
 import type { ClientExitSettings } from "./client_plan.ts";
 import type { RoutesByFamily } from "./direct_routes.ts";
 import {
   anchorName,
   flushAnchor,
+  hasNames,
   holdsToken,
   isRoute,
   loadAnchor,
@@ -14,9 +15,12 @@ import {
   planMacClient,
   planMacServer,
   releasePf,
+  removeNames,
   routeAdd,
   routeDelete,
   routeGet,
+  setNames,
+  showNames,
   writeSysctl,
 } from "./macos_plan.ts";
 import type { ServerSettings } from "./server_plan.ts";
@@ -61,12 +65,12 @@ const SERVER: ServerSettings = {
   routes: [],
 };
 
-function words(routes: readonly RouteChange[]) {
-  return routes.map((route) => routeAdd(route).argv.join(" "));
+function words(changes: readonly Change[]) {
+  return changes.map((change) => routeAdd(change as RouteChange).argv.join(" "));
 }
 
 Deno.test("planMacClient() leads both halves into the tunnel and endpoints past it", () => {
-  const { anchor, closing, opening } = planMacClient(SETTINGS, ROUTES, ANCHOR);
+  const { anchor, closing, opening } = planMacClient(SETTINGS, ROUTES, ANCHOR, null);
   assert.deepEqual(words(closing), [
     "/sbin/route -n add -inet 192.0.2.1 -gateway 192.168.1.1",
     "/sbin/route -n add -inet6 2001:db8::1 -gateway fe80::1%en0",
@@ -105,7 +109,7 @@ Deno.test("planMacClient() passes the LAN and other meshes, but no DNS of the LA
     lanPrefixes: [parsePrefix("192.168.1.0/24")!, parsePrefix("2001:db8:1::/64")!],
   };
   assert.equal(
-    planMacClient(settings, ROUTES, ANCHOR).anchor!.text,
+    planMacClient(settings, ROUTES, ANCHOR, null).anchor!.text,
     `# TunnelMesh, context default: the kill switch of an exit
 pass out quick on { lo0, utun4, utun7 } all no state
 pass out quick inet proto udp from any port 68 to any port 67 no state
@@ -122,7 +126,7 @@ block drop out quick all
 
 Deno.test("planMacClient() refuses what the exit does not carry, and endpoints without a way", () => {
   const routes = { ...ROUTES, 6: { default: null, onLink: [] } };
-  const { closing, opening } = planMacClient({ ...SETTINGS, ipv6: false }, routes, ANCHOR);
+  const { closing, opening } = planMacClient({ ...SETTINGS, ipv6: false }, routes, ANCHOR, null);
   assert.deepEqual(words(closing), [
     "/sbin/route -n add -inet 192.0.2.1 -gateway 192.168.1.1",
     "/sbin/route -n add -inet6 2001:db8::1 -gateway ::1 -reject",
@@ -134,16 +138,22 @@ Deno.test("planMacClient() refuses what the exit does not carry, and endpoints w
 
 Deno.test("planMacClient() leads endpoints to an interface where there is no router", () => {
   const way = { default: { gateway: null, interface: "ppp0" }, onLink: [] };
-  const { closing } = planMacClient(SETTINGS, { ...ROUTES, 4: way }, null);
+  const { closing } = planMacClient(SETTINGS, { ...ROUTES, 4: way }, null, null);
   assert.equal(words(closing)[0], "/sbin/route -n add -inet 192.0.2.1 -interface ppp0");
 });
 
 Deno.test("planMacClient() refuses names that could be read as anything else", () => {
   for (const interfaceName of ["-reject", "en0 all", "a\nb", ""]) {
-    assert.throws(() => planMacClient({ ...SETTINGS, interfaceName }, ROUTES, ANCHOR), RangeError);
+    assert.throws(
+      () => planMacClient({ ...SETTINGS, interfaceName }, ROUTES, ANCHOR, null),
+      RangeError,
+    );
   }
   const otherMeshes = [{ interfaceName: "lo0 }", prefixes: [] }];
-  assert.throws(() => planMacClient({ ...SETTINGS, otherMeshes }, ROUTES, ANCHOR), RangeError);
+  assert.throws(
+    () => planMacClient({ ...SETTINGS, otherMeshes }, ROUTES, ANCHOR, null),
+    RangeError,
+  );
   assert.throws(() => anchorName(MAIN, "exit", "a/b"), RangeError);
 });
 
@@ -291,4 +301,37 @@ Deno.test("records take no words that a program could read as options or other r
   ];
   for (const each of bad) assert.equal(Change.safeParse(each).success, false, JSON.stringify(each));
   for (const each of [HOST, HALF, { ...HOST, gateway: "fe80::1%en0" }]) Change.parse(each);
+});
+
+Deno.test("names are led to the node by a key of its own, to the byte", () => {
+  const { closing } = planMacClient(SETTINGS, ROUTES, ANCHOR, "172.30.0.5");
+  const names = closing.at(-1) as NamesChange;
+  const key = "State:/Network/Service/tunnelmesh_exit_default/DNS";
+  assert.deepEqual(
+    [setNames(names), removeNames(names), showNames(names)],
+    [
+      `open
+d.init
+d.add ServerAddresses * 172.30.0.5
+d.add SupplementalMatchDomains * ""
+set ${key}
+close
+`,
+      `open\nremove ${key}\nclose\n`,
+      `open\nshow ${key}\nclose\n`,
+    ].map((input) => ({ argv: ["/usr/sbin/scutil"], input })),
+  );
+  const shown = (server: string) =>
+    `<dictionary> {
+  ServerAddresses : <array> {
+    0 : ${server}
+  }
+  SupplementalMatchDomains : <array> {
+    0 :
+  }
+}
+`;
+  assert.ok(hasNames(shown("172.30.0.5"), names));
+  assert.ok(!hasNames(shown("172.30.0.50"), names));
+  assert.ok(!hasNames("  No such key\n", names));
 });

@@ -9,7 +9,14 @@
  * @module
  */
 import type { Ip } from "../ip.ts";
-import { type Change, type Command, interfaceWord, type RouteChange } from "./changes.ts";
+import {
+  type Change,
+  type Command,
+  interfaceWord,
+  type NamesChange,
+  namesOf,
+  type RouteChange,
+} from "./changes.ts";
 import { type ClientExitSettings, identifier } from "./client_plan.ts";
 import { endpointRoutes, familyOf, HALVES, type RoutesByFamily } from "./direct_routes.ts";
 import { type FirewallRule, firewallRules } from "./windows_firewall.ts";
@@ -56,18 +63,13 @@ export function planWindowsClient(
     families.includes(familyOf(route))
   )
     .map((route) => ({ ...route, interface: route.interface ?? NOWHERE }));
-  const names: Change[] = resolver === null ? [] : [{
-    kind: "names",
-    comment: `tunnelmesh_exit_${identifier(settings.context)}`,
-    servers: [resolver],
-  }];
   return {
     rules: settings.onLoss === "direct" ? [] : firewallRules(settings, addresses),
     closing: [
       ...past,
       ...families.filter((family) => !isCarried(family))
         .flatMap((family) => halves(family, NOWHERE)),
-      ...names,
+      ...namesOf(identifier(settings.context), resolver),
     ],
     opening: families.filter(isCarried)
       .flatMap((family) => halves(family, interfaceWord(settings.interfaceName))),
@@ -79,7 +81,7 @@ const READ = "$ErrorActionPreference = 'Stop'; $p = [Console]::In.ReadToEnd() | 
 const FIND = "Get-DnsClientNrptRule | Where-Object { $_.Comment -eq $p.comment }";
 
 /** Leads all names to the node, unless that is so. */
-export function addNames(change: Extract<Change, { kind: "names" }>): Command {
+export function addNames(change: NamesChange): Command {
   const { comment, servers } = change;
   return script(
     `if (-not (${FIND})) { Add-DnsClientNrptRule -Namespace '.' -NameServers $p.servers ` +
@@ -89,7 +91,7 @@ export function addNames(change: Extract<Change, { kind: "names" }>): Command {
 }
 
 /** Undoes it, or does nothing. */
-export function removeNames({ comment }: Extract<Change, { kind: "names" }>): Command {
+export function removeNames({ comment }: NamesChange): Command {
   return script(`${FIND} | Remove-DnsClientNrptRule -Force`, { comment });
 }
 

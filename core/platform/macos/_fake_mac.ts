@@ -20,6 +20,8 @@ export class FakeMac {
   readonly sysctls = new Map([["net.inet.ip.forwarding", "0"], ["net.inet6.ip6.forwarding", "0"]]);
   mainRules = 'anchor "com.apple/*" all\n';
   natRules = 'nat-anchor "com.apple/*" all\n';
+  /** Keys of configd, with what was put there. */
+  readonly keys = new Map<string, string>();
   gateway = "192.168.1.1";
   /** Everything it was told that changes something. */
   told: string[] = [];
@@ -45,6 +47,7 @@ export class FakeMac {
       anchors: [...this.anchors.keys()],
       references: this.references.size,
       sysctls: [...this.sysctls],
+      keys: [...this.keys],
     };
   }
 
@@ -55,7 +58,7 @@ export class FakeMac {
 
   /** Nothing of it outlives the machine. */
   reboot(): void {
-    for (const each of [this.routes, this.anchors, this.references]) each.clear();
+    for (const each of [this.routes, this.anchors, this.references, this.keys]) each.clear();
   }
 
   #answer({ argv, input }: Command, words: string): CommandAnswer {
@@ -70,7 +73,22 @@ export class FakeMac {
       case "/usr/sbin/sysctl":
         return this.#sysctl(args, words);
     }
+    if (program === "/usr/sbin/scutil") return this.#scutil(input);
     return assert.fail(`there is no program ${program}`);
+  }
+
+  #scutil(input: string): CommandAnswer {
+    const lines = input.split("\n");
+    assert.deepEqual([lines[0], ...lines.slice(-2)], ["open", "close", ""]);
+    const [verb, key] = lines.at(-3)!.split(" ");
+    const present = this.keys.get(key!);
+    if (verb === "show") return { ...DONE, stdout: present ?? "  No such key\n" };
+    this.told.push(`scutil ${verb} ${key}`);
+    const servers = /ServerAddresses \* (\S+)/.exec(input)?.[1];
+    if (verb === "set") {
+      this.keys.set(key!, `  ServerAddresses : <array> {\n    0 : ${servers}\n  }\n`);
+    } else this.keys.delete(key!);
+    return DONE;
   }
 
   #listing(family: string): string {

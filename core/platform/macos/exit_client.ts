@@ -4,6 +4,7 @@
  * @module
  */
 import { MeshError } from "../../errors.ts";
+import type { Ip } from "../../ip.ts";
 import type { ClientExitSettings } from "../../exit/client_plan.ts";
 import { anchorName, listSiblings, otherExit, planMacClient } from "../../exit/macos_plan.ts";
 import { ExitChanges } from "../exit_changes.ts";
@@ -51,13 +52,17 @@ export class MacExitClient implements Disposable {
    * have changed.
    *
    * @param settings Its endpoints include the UDP endpoints of peers, as nothing marks packets to them.
+   * @param own The node's resolver; null for none.
    * @throws {MeshError} `config-invalid` when another context uses an exit; `unsupported` when the
    * packet filter calls no rules of ours; `system`, and then what has been closed stays closed.
    */
-  async apply(settings: ClientExitSettings): Promise<MacExitResult> {
+  async apply(
+    settings: ClientExitSettings,
+    { resolver }: { readonly resolver: Ip | null },
+  ): Promise<MacExitResult> {
     const anchor = settings.onLoss === "direct" ? null : await this.#anchor(settings.context);
     const routes = await this.#system.routes(settings.interfaceName);
-    const plan = planMacClient(settings, routes, anchor);
+    const plan = planMacClient(settings, routes, anchor, resolver);
     try {
       const guard = async () =>
         plan.anchor === null ? [] : await putAnchor(this.#run, this.#changes, plan.anchor, true);

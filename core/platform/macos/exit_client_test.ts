@@ -23,6 +23,7 @@ const SETTINGS: ClientExitSettings = {
   ipv6: false,
   onLoss: "block",
 };
+const OWN = { resolver: "172.30.0.5" };
 const ANCHOR = "com.apple/000.tunnelmesh.exit.default";
 const UNTOUCHED = new FakeMac().state;
 
@@ -41,7 +42,7 @@ Deno.test("MacExitClient closes the kill switch first and opens it last", async 
     const mac = new FakeMac();
     await withClient(folder, mac, async (client) => {
       assert.equal(await client.isApplied(), false);
-      assert.deepEqual(await client.apply(SETTINGS), { problem: null });
+      assert.deepEqual(await client.apply(SETTINGS, OWN), { problem: null });
       assert.equal(await client.isApplied(), true);
       assert.deepEqual(mac.told, [
         `/sbin/pfctl -a ${ANCHOR} -f -`,
@@ -51,19 +52,21 @@ Deno.test("MacExitClient closes the kill switch first and opens it last", async 
         "/sbin/route -n add -inet6 2001:db8::1 -gateway fe80::1%en0",
         "/sbin/route -n add -inet6 ::/1 -gateway ::1 -reject",
         "/sbin/route -n add -inet6 8000::/1 -gateway ::1 -reject",
+        "scutil set State:/Network/Service/tunnelmesh_exit_default/DNS",
         "/sbin/route -n add -inet 0.0.0.0/1 -interface utun4",
         "/sbin/route -n add -inet 128.0.0.0/1 -interface utun4",
       ]);
       mac.told = [];
-      await client.remove(() => Promise.resolve(void mac.told.push("(names are put back)")));
+      await client.remove(() => Promise.resolve(void mac.told.push("(not yet open)")));
       assert.deepEqual(mac.told, [
         "/sbin/route -n delete -inet 128.0.0.0/1",
         "/sbin/route -n delete -inet 0.0.0.0/1",
+        "scutil remove State:/Network/Service/tunnelmesh_exit_default/DNS",
         "/sbin/route -n delete -inet6 8000::/1",
         "/sbin/route -n delete -inet6 ::/1",
         "/sbin/route -n delete -inet6 2001:db8::1",
         "/sbin/route -n delete -inet 192.0.2.1",
-        "(names are put back)",
+        "(not yet open)",
         `/sbin/pfctl -a ${ANCHOR} -F all`,
         "/sbin/pfctl -X 100",
       ]);
@@ -77,10 +80,10 @@ Deno.test("MacExitClient changes what differs, and enables the filter once", asy
   await inFolder(async (folder) => {
     const mac = new FakeMac();
     await withClient(folder, mac, async (client) => {
-      await client.apply(SETTINGS);
+      await client.apply(SETTINGS, OWN);
       mac.told = [];
       mac.gateway = "10.0.0.1";
-      await client.apply({ ...SETTINGS, endpoints: SETTINGS.endpoints.slice(0, 1) });
+      await client.apply({ ...SETTINGS, endpoints: SETTINGS.endpoints.slice(0, 1) }, OWN);
       assert.deepEqual(mac.told, [
         `/sbin/pfctl -a ${ANCHOR} -f -`,
         "/sbin/route -n delete -inet6 2001:db8::1",
@@ -96,7 +99,7 @@ Deno.test("MacExitClient changes what differs, and enables the filter once", asy
 Deno.test("MacExitClient undoes after kill -9 what is left, and nothing of others", async () => {
   await inFolder(async (folder) => {
     const mac = new FakeMac();
-    await withClient(folder, mac, (client) => client.apply(SETTINGS));
+    await withClient(folder, mac, (client) => client.apply(SETTINGS, OWN));
     mac.dropInterface("utun4");
     mac.routes.set("0.0.0.0/1", "-interface utun9");
     assert.ok(mac.anchors.has(ANCHOR) && mac.references.size === 1, "it stays closed");
@@ -111,13 +114,13 @@ Deno.test("MacExitClient undoes after kill -9 what is left, and nothing of other
 Deno.test("MacExitClient goes on after kill -9, and after the machine started anew", async () => {
   await inFolder(async (folder) => {
     const mac = new FakeMac();
-    await withClient(folder, mac, (client) => client.apply(SETTINGS));
+    await withClient(folder, mac, (client) => client.apply(SETTINGS, OWN));
     mac.dropInterface("utun4");
-    await withClient(folder, mac, (client) => client.apply(SETTINGS));
+    await withClient(folder, mac, (client) => client.apply(SETTINGS, OWN));
     assert.equal(mac.references.size, 1);
     assert.equal(mac.routes.size, 6);
     mac.reboot();
-    await withClient(folder, mac, (client) => client.apply(SETTINGS));
+    await withClient(folder, mac, (client) => client.apply(SETTINGS, OWN));
     assert.equal(mac.references.size, 1);
     mac.reboot();
     await withClient(folder, mac, (client) => client.remove());
@@ -148,7 +151,10 @@ Deno.test("MacExitClient is never open half, whatever fails, and everything can 
       if (!isClosed && words.includes("route -n add")) unexpected.push(words);
     };
     await withClient(folder, mac, async (client) => {
-      const error = await client.apply(SETTINGS).then(({ problem }) => problem, (error) => error);
+      const error = await client.apply(SETTINGS, OWN).then(
+        ({ problem }) => problem,
+        (error) => error,
+      );
       if (error instanceof Error) {
         assert.ok(error instanceof MeshError && error.hint, String(error));
         assert.match(error.message, /^Cannot /);
@@ -170,7 +176,7 @@ Deno.test("MacExitClient stays closed until everything else is undone, whatever 
   await failEach(async (folder, mac) => {
     const failing = mac.failing;
     mac.failing = -1;
-    await withClient(folder, mac, (client) => client.apply(SETTINGS));
+    await withClient(folder, mac, (client) => client.apply(SETTINGS, OWN));
     mac.count = 0;
     mac.failing = failing;
     const unexpected: string[] = [];
@@ -195,13 +201,13 @@ Deno.test("MacExitClient leaves pf alone and undoes a failure when a loss means 
     const mac = new FakeMac();
     mac.routes.set("192.0.2.1", "-gateway 10.9.9.9");
     await withClient(folder, mac, async (client) => {
-      await assert.rejects(client.apply(settings), {
+      await assert.rejects(client.apply(settings, OWN), {
         message: /^Cannot change routes: 192\.0\.2\.1/,
       });
       assert.equal(await client.isApplied(), false);
       assert.deepEqual(mac.state.routes, [["192.0.2.1", "-gateway 10.9.9.9"]]);
       mac.routes.clear();
-      assert.deepEqual(await client.apply(settings), { problem: null });
+      assert.deepEqual(await client.apply(settings, OWN), { problem: null });
       assert.ok(!mac.told.some((words) => words.includes("pfctl")));
     });
   });
@@ -212,7 +218,7 @@ Deno.test("MacExitClient says what keeps traffic out of the tunnel, and stays cl
     const mac = new FakeMac();
     mac.routes.set("0.0.0.0/1", "-interface utun9");
     await withClient(folder, mac, async (client) => {
-      const { problem } = await client.apply(SETTINGS);
+      const { problem } = await client.apply(SETTINGS, OWN);
       assert.match(problem!, /^Cannot change routes: 0\.0\.0\.0\/1 is not ours: File exists$/);
     });
     assert.ok(mac.anchors.has(ANCHOR));
@@ -224,13 +230,13 @@ Deno.test("MacExitClient refuses a second context, a second daemon, and rules th
     const mac = new FakeMac();
     mac.anchors.set("com.apple/000.tunnelmesh.exit.work", "");
     using client = await MacExitClient.open(folder, mac.run);
-    await assert.rejects(client.apply(SETTINGS), {
+    await assert.rejects(client.apply(SETTINGS, OWN), {
       code: "config-invalid",
       message: "Cannot use an exit: context work uses one already",
     });
     await assert.rejects(MacExitClient.open(folder, mac.run), { code: "already-running" });
     mac.mainRules = "";
-    await assert.rejects(client.apply(SETTINGS), { code: "unsupported" });
+    await assert.rejects(client.apply(SETTINGS, OWN), { code: "unsupported" });
     assert.equal(await client.isApplied(), false);
     assert.deepEqual(mac.told, []);
   });

@@ -7,13 +7,14 @@
  * @module
  */
 import { MeshError } from "../../errors.ts";
-import type { Change, RouteChange } from "../../exit/changes.ts";
+import type { Change, NamesChange, RouteChange } from "../../exit/changes.ts";
 import {
   type AnchorPlan,
   ENABLE_PF,
   FLUSH_STATES,
   flushAnchor,
   type ForwardingSysctl,
+  hasNames,
   holdsToken,
   isRoute,
   LIST_MAIN_RULES,
@@ -22,9 +23,12 @@ import {
   parseToken,
   readSysctl,
   releasePf,
+  removeNames,
   routeAdd,
   routeDelete,
   routeGet,
+  setNames,
+  showNames,
   writeSysctl,
 } from "../../exit/macos_plan.ts";
 import { listRoutes, parseMacRoutes } from "../../exit/macos_routes.ts";
@@ -50,6 +54,7 @@ export class MacChanges implements ChangeMaker {
   async make(change: Change): Promise<void> {
     if (change.kind === "route") await this.#makeRoute(change);
     else if (change.kind === "sysctl") await this.#writeSysctl(change.name, "1");
+    else if (change.kind === "names") await this.#setNames(change);
   }
 
   async undo(change: Change): Promise<void> {
@@ -61,6 +66,8 @@ export class MacChanges implements ChangeMaker {
         return;
       case "pf":
         return await this.#release(change.token);
+      case "names":
+        return await this.#removeNames(change);
       case "sysctl":
         return await this.#writeSysctl(change.name, change.value);
     }
@@ -105,6 +112,28 @@ export class MacChanges implements ChangeMaker {
     throw new MeshError("system", `Cannot change routes: ${route.prefix} does not go: ${said}`, {
       hint: `Remove it by hand: ${routeDelete(route).argv.join(" ")}`,
     });
+  }
+
+  async #setNames(change: NamesChange): Promise<void> {
+    if (await this.#hasNames(change)) return;
+    const said = await outputOf(this.#run, setNames(change), "lead names to the node");
+    if (await this.#hasNames(change)) return;
+    throw new MeshError("system", `Cannot lead names to the node: ${said.trim()}`, {
+      hint: "Run as root; see what answers now: scutil --dns",
+    });
+  }
+
+  async #removeNames(change: NamesChange): Promise<void> {
+    if (!await this.#hasNames(change)) return;
+    const said = await outputOf(this.#run, removeNames(change), "lead names back from the node");
+    if (!await this.#hasNames(change)) return;
+    throw new MeshError("system", `Cannot lead names back from the node: ${said.trim()}`, {
+      hint: "Run as root; see what answers now: scutil --dns",
+    });
+  }
+
+  async #hasNames(change: NamesChange): Promise<boolean> {
+    return hasNames(await outputOf(this.#run, showNames(change), "ask who resolves names"), change);
   }
 
   async #isThere(route: RouteChange): Promise<boolean> {
