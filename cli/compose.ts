@@ -36,7 +36,7 @@ import type { MeshLog } from "../core/state/log.ts";
 import { useProxy } from "../core/platform/proxy.ts";
 import { localPrefixes } from "../core/platform/linux/interface.ts";
 import { meshInterfaces } from "../core/platform/linux/mesh_interfaces.ts";
-import { openClock } from "../core/platform/linux/clock.ts";
+import { openClock } from "../core/platform/clocks.ts";
 import { systemRandom } from "../core/daemon/system_random.ts";
 import { defaultRoute, firewallRoute } from "../transports/portmap/route.ts";
 import { PortMapper } from "../transports/portmap/shell.ts";

@@ -14,7 +14,7 @@ import { Zone } from "../dns/zone.ts";
 import { formatPrefix, parsePrefix } from "../ip.ts";
 import { type Millis, NEVER } from "../machine.ts";
 import { type NodeEffect, NodeMachine } from "../node.ts";
-import { openClock } from "../platform/linux/clock.ts";
+import { openClock } from "../platform/clocks.ts";
 import { configureInterface } from "../platform/linux/interface.ts";
 import { aliasOf, meshInterfaces } from "../platform/linux/mesh_interfaces.ts";
 import { type PathEvent } from "../path/agent.ts";

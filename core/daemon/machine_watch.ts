@@ -3,9 +3,10 @@
  * @module
  */
 import { errorMessage } from "../errors.ts";
+import { readClocks } from "../platform/clocks.ts";
 import type { Readiness } from "../platform/linux/readiness.ts";
-import { readClocks, SuspendDetector } from "../platform/linux/suspend.ts";
 import { watchNetwork } from "../platform/network_watch.ts";
+import { SuspendDetector } from "../platform/suspend.ts";
 import type { NetworkWatch } from "../platform/types_network.ts";
 import type { Log } from "./log.ts";
 

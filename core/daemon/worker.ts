@@ -21,7 +21,7 @@ import { kernelAead } from "../kernel/aead.ts";
 import { instantiateKernel, VNET_BYTES } from "../kernel/kernel.ts";
 import type { AeadChoice } from "../dataplane/settings.ts";
 import { chooseAead } from "../platform/linux/aead.ts";
-import { openClock } from "../platform/linux/clock.ts";
+import { openClock } from "../platform/clocks.ts";
 import { ERRNO, libc, POLLIN, WakeFd } from "../platform/linux/libc.ts";
 import { PinnedMemory } from "../platform/linux/pinned.ts";
 import type { TunOffloads } from "../platform/linux/tun.ts";

@@ -6,6 +6,7 @@
 import { errorMessage, MeshError } from "../../errors.ts";
 import type { Family } from "../../exit/routing.ts";
 import type { Sysctl } from "../../exit/server_plan.ts";
+import { runCommand } from "../run_command.ts";
 import { findProgram, readProc } from "./dns_program.ts";
 
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -84,17 +85,6 @@ async function runWithInput(name: string, args: string[], input: string): Promis
       hint: `Install it, for example with: apt-get install ${PACKAGES[name] ?? name}`,
     });
   }
-  const child = new Deno.Command(file, {
-    args,
-    env: { LC_ALL: "C" },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  // One that ends before it has read everything says why on its own.
-  await writer.write(new TextEncoder().encode(input)).then(() => writer.close()).catch(() => {});
-  const { success, stdout, stderr } = await child.output();
-  const decoder = new TextDecoder();
-  return { success, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  const { code, stdout, stderr } = await runCommand({ argv: [file, ...args], input });
+  return { success: code === 0, stdout, stderr };
 }

@@ -1,16 +1,12 @@
 /**
- * How does anyone know what was changed for exits, after a crash too?
- *
- * A record in the state folder is written before the first change and removed after the last one is
- * undone. A lock beside it is held as long as the daemon runs; the kernel frees it however that
- * ends.
+ * What is written down of changes for exits on Linux (`../locked_record.ts`): tables of nftables,
+ * routing tables with their rules, settings of the kernel.
  * @module
  */
 import { z } from "zod";
-import { errorMessage, MeshError } from "../../errors.ts";
 import type { Sysctl } from "../../exit/server_plan.ts";
+import { LockedRecord } from "../locked_record.ts";
 import { readSysctl, writeSysctl } from "./exit_programs.ts";
-import { readText, replaceFile } from "./resolv_conf_file.ts";
 
 const Settings = z.array(z.strictObject({
   path: z.string().regex(/^net\/[\w@.:/-]+$/).refine((path) => !path.includes("..")),
@@ -31,15 +27,17 @@ const Record = z.strictObject({
 export type ExitRecord = z.infer<typeof Record>;
 
 const EMPTY: ExitRecord = { version: 1, filters: [], routing: [], sysctls: [] };
+const FORM = {
+  schema: Record,
+  hint: "Remove what it names by hand: nft list tables, ip rule, sysctl; then the file",
+};
 
 /** The record of one daemon; {@link close} it to let go of the lock. */
 export class ExitJournal {
-  readonly #path: string;
-  readonly #lock: Deno.FsFile;
+  readonly #record: LockedRecord<ExitRecord>;
 
-  private constructor(path: string, lock: Deno.FsFile) {
-    this.#path = path;
-    this.#lock = lock;
+  private constructor(record: LockedRecord<ExitRecord>) {
+    this.#record = record;
   }
 
   /**
@@ -48,44 +46,22 @@ export class ExitJournal {
    * @throws {MeshError} `already-running` when a live daemon has it.
    */
   static async open(folder: string, name: string): Promise<ExitJournal> {
-    const path = `${folder}/${name}.lock`;
-    let lock: Deno.FsFile;
-    try {
-      lock = await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
-    } catch (error) {
-      const message = `Cannot open ${path}: ${errorMessage(error)}`;
-      throw new MeshError("system", message, { cause: error });
-    }
-    if (await lock.tryLock(true)) return new ExitJournal(`${folder}/${name}.json`, lock);
-    lock.close();
-    throw new MeshError(
-      "already-running",
-      `Cannot change ${name}: a running daemon looks after it`,
-    );
+    return new ExitJournal(await LockedRecord.open(folder, name, FORM));
   }
 
   /**
    * What was changed and not undone; null for nothing.
    * @throws {MeshError} `state-invalid` when the record cannot be understood.
    */
-  async read(): Promise<ExitRecord | null> {
-    const text = await readText(this.#path);
-    if (text === null) return null;
-    try {
-      return Record.parse(JSON.parse(text));
-    } catch (error) {
-      throw new MeshError("state-invalid", `Cannot read ${this.#path}: ${errorMessage(error)}`, {
-        cause: error,
-        hint: "Remove what it names by hand: nft list tables, ip rule, sysctl; then the file",
-      });
-    }
+  read(): Promise<ExitRecord | null> {
+    return this.#record.read();
   }
 
   /** Adds what is about to be changed, durable when the promise resolves. Former values stay. */
   async add(change: Omit<ExitRecord, "version">): Promise<void> {
     const old = await this.read() ?? EMPTY;
     const isNew = ({ path }: Sysctl) => !old.sysctls.some((each) => each.path === path);
-    await this.#write({
+    await this.#record.write({
       version: 1,
       filters: [...new Set([...old.filters, ...change.filters])],
       routing: distinct([...old.routing, ...change.routing]),
@@ -96,29 +72,17 @@ export class ExitJournal {
   /** Says that no more than this is changed now. */
   async reduce(to: Omit<ExitRecord, "version" | "sysctls">): Promise<void> {
     const old = await this.read() ?? EMPTY;
-    await this.#write({ ...old, ...to });
+    await this.#record.write({ ...old, ...to });
   }
 
   /** Says that everything is undone. */
-  async clear(): Promise<void> {
-    await Deno.remove(this.#path).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
+  clear(): Promise<void> {
+    return this.#record.clear();
   }
 
   /** Lets go of the lock; nothing is undone. */
   close(): void {
-    this.#lock.close();
-  }
-
-  async #write(record: ExitRecord): Promise<void> {
-    try {
-      const text = JSON.stringify(record, null, 2) + "\n";
-      await replaceFile(this.#path, { kind: "file", text }, 0o600);
-    } catch (error) {
-      const message = `Cannot write ${this.#path}: ${errorMessage(error)}`;
-      throw new MeshError("system", message, { cause: error });
-    }
+    this.#record.close();
   }
 }
 

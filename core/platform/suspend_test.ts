@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readClocks, SuspendDetector } from "./suspend.ts";
+import { SuspendDetector } from "./suspend.ts";
 
 /** What each look says, by pairs of monotonic and boot time. */
 function looks(...pairs: readonly (readonly [monotonicMs: number, boottimeMs: number])[]) {
@@ -21,14 +21,3 @@ const CASES: [name: string, pairs: Pair[], slept: number[]][] = [
 for (const [name, pairs, slept] of CASES) {
   Deno.test(`SuspendDetector judges ${name}`, () => assert.deepEqual(looks(...pairs), slept));
 }
-
-const mayLoad = Deno.permissions.querySync({ name: "ffi" }).state === "granted";
-// Loaded once: a library stays for the life of the process, which a test would call a leak.
-if (mayLoad) readClocks();
-
-Deno.test("readClocks() reads clocks that do not go back", () => {
-  if (!mayLoad) return console.log("SKIP: readClocks(): needs --allow-ffi");
-  const [first, second] = [readClocks(), readClocks()];
-  assert.ok(first.monotonicMs > 0 && first.boottimeMs >= first.monotonicMs - 1);
-  assert.ok(second.monotonicMs >= first.monotonicMs && second.boottimeMs >= first.boottimeMs);
-});

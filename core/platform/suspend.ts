@@ -1,9 +1,9 @@
 /**
- * Has the machine slept? Of the two clocks that count from its start, one goes on meanwhile
- * (clock_gettime(2): CLOCK_BOOTTIME), the other does not (CLOCK_MONOTONIC).
+ * Has the machine slept? Of the two clocks that count from its start, one goes on meanwhile and the
+ * other does not (`clocks.ts`).
  * @module
  */
-import type { Millis } from "../../machine.ts";
+import type { Millis } from "../machine.ts";
 
 /** Both clocks, read together. */
 export interface Clocks {
@@ -11,7 +11,6 @@ export interface Clocks {
   readonly boottimeMs: Millis;
 }
 
-const CLOCK_MONOTONIC = 1, CLOCK_BOOTTIME = 7;
 /** More than what passes between the two readings on a machine that is busy. */
 const MIN_SLEEP_MS = 1_000;
 
@@ -28,23 +27,4 @@ export class SuspendDetector {
     this.#asleepMs = asleepMs;
     return sleptMs;
   }
-}
-
-let read: ((clock: number) => Millis) | undefined;
-
-/** Reads both clocks now. */
-export function readClocks(): Clocks {
-  read ??= openClocks();
-  return { monotonicMs: read(CLOCK_MONOTONIC), boottimeMs: read(CLOCK_BOOTTIME) };
-}
-
-function openClocks(): (clock: number) => Millis {
-  const library = Deno.dlopen("libc.so.6", {
-    clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-  });
-  const time = new BigInt64Array(2);
-  return (clock) => {
-    library.symbols.clock_gettime(clock, time);
-    return Number(time[0]) * 1000 + Number(time[1]) / 1e6;
-  };
 }
