@@ -66,7 +66,7 @@ export type RouteChange = z.infer<typeof Route>;
 export type NamesChange = Extract<Change, { kind: "names" }>;
 
 /** What keeps traffic from leaving: made first and undone last. */
-export function isGuard({ kind }: Change): boolean {
+function isGuard({ kind }: Change): boolean {
   return kind === "anchor" || kind === "block" || kind === "pf";
 }
 
