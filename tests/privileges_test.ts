@@ -33,6 +33,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   "exit-node use": ["anna"],
   "init": ["--peer"],
   "filter trace": ["anna", "22"],
+  "node admit": ["policy/carol.pub"],
   "node renew": ["nas"],
   "node revoke": ["nas"],
   "node tag": ["nas", "web"],
