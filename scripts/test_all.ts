@@ -11,7 +11,7 @@ import { readSources } from "./arch.ts";
 import { runStep, STATIC_STEPS } from "./check.ts";
 import { formatSeconds, runDeno } from "./process.ts";
 import { installPackages, mayInstall, missingPackages } from "./system_packages.ts";
-import { TEST_LAYERS, type TestLayer, testRuns } from "./test_layers.ts";
+import { TEST_LAYERS, type TestLayer, type TestRun, testRuns } from "./test_layers.ts";
 import {
   addSummaries,
   formatSummary,
@@ -99,13 +99,12 @@ async function runLayer(layer: TestLayer, files: readonly string[]): Promise<Sum
     console.log("These need root and Linux; run `sudo deno task test` for them");
   }
   const parts: Summary[] = [];
+  const beside: Promise<Summary>[] = [];
   for (const run of testRuns(layer.name, files)) {
-    const limitMs = layer.limitMs;
-    const { code, output, isTimedOut } = await runDeno([...run.args, ...run.files], { limitMs });
-    const summary = parseSummary(output, code);
-    if (isTimedOut) console.error(`Ended: it took longer than ${formatSeconds(limitMs)}`);
-    parts.push(summary);
+    if (!run.isBeside) parts.push(...await Promise.all(beside.splice(0)));
+    beside.push(runTests(run, layer.limitMs));
   }
+  parts.push(...await Promise.all(beside));
   const { passed, failed, skips, failures } = addSummaries(parts);
   if (parts.length === 0) console.log("No tests in this layer");
   return {
@@ -114,6 +113,18 @@ async function runLayer(layer: TestLayer, files: readonly string[]): Promise<Sum
     skips: skips.map((skip) => ({ ...skip, name: `${layer.name}: ${skip.name}` })),
     failures: failures.map((failure) => `${layer.name}: ${failure}`),
   };
+}
+
+/** What runs beside another shows its output when it has ended. */
+async function runTests(run: TestRun, limitMs: number): Promise<Summary> {
+  const isQuiet = run.isBeside;
+  const { code, output, isTimedOut } = await runDeno([...run.args, ...run.files], {
+    limitMs,
+    isQuiet,
+  });
+  if (isQuiet) console.log(output);
+  if (isTimedOut) console.error(`Ended: it took longer than ${formatSeconds(limitMs)}`);
+  return parseSummary(output, code);
 }
 
 /** Prints the end of the run; returns the exit status. */

@@ -58,19 +58,47 @@ export function testLayerOf(path: string): string {
 export interface TestRun {
   readonly args: readonly string[];
   readonly files: readonly string[];
+  /** Whether it may run at the same time as the one before. */
+  readonly isBeside: boolean;
 }
 
 /**
- * The runs of a layer. Pure files get no permission at all, so that a test which needs one fails;
- * the others run one file after another, for they share the machine's ports and interfaces. The
- * simulator's have their own.
+ * Files of the network laboratory that may run while another half of them does: what they test is
+ * no matter of milliseconds. The halves take about as long.
+ */
+const HALVES: readonly (readonly string[])[] = [
+  ["endurance", "df_socket", "dns_resolv_conf", "dns_resolved", "exit_neighbours", "exit_rules"],
+  ["bad_input", "contexts", "exit_leak", "exit_node", "filter", "seed_forms"],
+].map((half) => half.map((name) => `tests/e2e/${name}_test.ts`));
+
+/**
+ * The runs of a layer. Pure files get no permission at all, so that a test which needs one fails.
+ * Of the others, files of one run share the machine's ports and interfaces and follow one another;
+ * the simulator's have their own. Two runs side by side have processes and namespaces of their own.
  */
 export function testRuns(layer: string, files: readonly string[]): TestRun[] {
   const own = files.filter((path) => testLayerOf(path) === layer);
   const pure = own.filter((path) => isPure(path.replace(/_test\.tsx?$/, ".ts")));
   const others = own.filter((path) => !pure.includes(path));
-  return [
-    { args: ["test", "--no-prompt", "--parallel"], files: pure },
-    { args: ["test", "--allow-all", ...layer === "sim" ? ["--parallel"] : []], files: others },
-  ].filter((run) => run.files.length > 0);
+  const all = ["test", "--allow-all"];
+  const run = (args: readonly string[], files: readonly string[], isBeside = false) => {
+    return { args, files, isBeside };
+  };
+  const runs = [run(["test", "--no-prompt", "--parallel"], pure)];
+  switch (layer) {
+    case "sim":
+      runs.push(run([...all, "--parallel"], others));
+      break;
+    case "unit": {
+      const whole = others.filter((path) => path.startsWith("tests/"));
+      runs.push(run(all, others.filter((path) => !whole.includes(path))), run(all, whole, true));
+      break;
+    }
+    default: {
+      const halves = HALVES.map((half) => others.filter((path) => half.includes(path)));
+      runs.push(run(all, others.filter((path) => !halves.flat().includes(path))));
+      runs.push(...halves.map((half, i) => run(all, half, i > 0)));
+    }
+  }
+  return runs.filter(({ files }) => files.length > 0);
 }

@@ -33,6 +33,17 @@ Deno.test("testRuns() gives pure files no permission and the others all", () => 
   assert.deepEqual(more, []);
 });
 
+Deno.test("testRuns() runs each file of the laboratory once, some side by side", () => {
+  const folder = new URL("../tests/e2e/", import.meta.url);
+  const files = [...Deno.readDirSync(folder)].filter(({ name }) => name.endsWith("_test.ts"))
+    .map(({ name }) => `tests/e2e/${name}`);
+  const [alone, ...halves] = testRuns("e2e", files);
+  assert.deepEqual([alone!, ...halves].flatMap((run) => run.files).sort(), files.sort());
+  assert.deepEqual(halves.map(({ isBeside }) => isBeside), [false, true]);
+  // A file that was renamed would take its time alone.
+  for (const half of halves) assert.equal(half.files.length, 6);
+});
+
 Deno.test("testRuns() is empty for a layer without files", () => {
   assert.deepEqual(testRuns("vm", ["core/ip_test.ts"]), []);
 });
