@@ -44,7 +44,7 @@ Deno.test("init and context write 0600 in folders of 0700 under umask 0", async 
   const home = tempDir();
   await mustRun(home, "init", "--peer");
   await mustRun(home, "init", "--server", "--output", ".tunnelmesh/server.yaml");
-  await mustRun(home, "init", "--identity", "keys/of/work/id");
+  await mustRun(home, "init", "--identity", "keys/of/job/id");
   await mustRun(home, "context", "create", "work");
   await mustRun(home, "context", "create", "other");
   await mustRun(home, "context", "use", "other");
